@@ -1,0 +1,55 @@
+"""Options that several commands take, so that they read the same everywhere."""
+
+from typing import Annotated
+
+import typer
+
+from tuningfork.errors import DataError
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Base model: 'bundled', a folder, or a Hugging Face name such as Qwen/Qwen2.5-0.5B-Instruct.",
+    ),
+]
+MovedModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Where the run's base model lies now, if it has moved.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or another torch device.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+SkipOption = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad-rows", help="Leave out rows that cannot be used and say which, instead of stopping."
+    ),
+]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", help="Column that is an input; repeat for several. Default: guessed."),
+]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", "-t", help="Column with the right answer. Default: guessed.")
+]
+TestOption = Annotated[str | None, typer.Option("--test", help="A test set of your own.")]
+SplitOption = Annotated[
+    str | None, typer.Option("--split", help="Split of a Hugging Face dataset to read. Default: train.")
+]
+
+
+def pairs(values: list[str] | None, option: str) -> dict[str, str]:
+    """`name=value` texts as a mapping.
+
+    Raises:
+        DataError: if a text has no `=`.
+    """
+    found = {}
+    for value in values or []:
+        name, is_pair, text = value.partition("=")
+        if not is_pair:
+            raise DataError(
+                f"{option} {value!r}: expected name=value, as in {option} message='Do you have oat milk?'"
+            )
+        found[name.strip()] = text
+    return found

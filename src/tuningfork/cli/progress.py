@@ -1,0 +1,101 @@
+"""Progress on a terminal: notices as lines, the running stage as one bar."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+
+from tuningfork.events import (
+    Event,
+    Notice,
+    StageAdvanced,
+    StageFinished,
+    StageStarted,
+    StepFinished,
+    Validated,
+)
+
+
+class ProgressSink:
+    """Shows events on `console`; use it as a context manager so that the bar is always taken down."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            # On a narrow terminal the bar gives way, not the figures.
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[detail]}"),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            console=console,
+            transient=True,
+        )
+        self._stage: TaskID | None = None
+        self._loss = ""
+        self._validated: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        # Where nothing can be redrawn, a bar would only leave empty lines.
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._progress.stop()
+
+    def emit(self, event: Event) -> None:
+        """Show `event`."""
+        match event:
+            case Notice(message=message):
+                self._console.print(
+                    message, highlight=False, markup=False, soft_wrap=not self._console.is_terminal
+                )
+            case StageStarted(name=name, total=total):
+                self._begin(name, total)
+            case StageAdvanced(done=done, detail=detail):
+                self._update(completed=done, detail=detail)
+            case StepFinished():
+                self._loss = f"loss {event.loss:.2f}"
+                self._advance(event.candidate)
+            case Validated():
+                mark = f"val {event.log_loss:.2f}, {event.metric} {event.score:.3g}"
+                self._validated[event.candidate] = mark
+                self._update(detail=self._detail(event.candidate))
+            case StageFinished():
+                self._end()
+            case _:
+                pass
+
+    def _begin(self, name: str, total: int | None) -> None:
+        self._end()
+        self._stage = self._progress.add_task(name, total=total, detail="")
+
+    def _end(self) -> None:
+        if self._stage is not None:
+            self._progress.remove_task(self._stage)
+            self._stage = None
+
+    def _advance(self, candidate: str) -> None:
+        if self._stage is not None:
+            self._progress.update(self._stage, advance=1, detail=self._detail(candidate))
+
+    def _update(self, *, detail: str, completed: int | None = None) -> None:
+        if self._stage is not None:
+            self._progress.update(self._stage, detail=detail, completed=completed)
+
+    def _detail(self, candidate: str) -> str:
+        """The loss of the last step and the last validation of `candidate`: short enough for 80 columns."""
+        return ", ".join(filter(None, (self._loss, self._validated.get(candidate))))

@@ -1,0 +1,44 @@
+"""`tuningfork run`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuningfork.cli.options import DeviceOption, JsonOption, MovedModelOption, pairs
+from tuningfork.errors import DataError
+
+
+def run(
+    run_path: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    text: Annotated[str | None, typer.Argument(help="The input; read from standard input if '-'.")] = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", help="name=value, for a task with several inputs; repeat."),
+    ] = None,
+    model: MovedModelOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Answer one input with the prompt of a run."""
+    given = pairs(variables, "--input")
+    if (text is None) == (not given):
+        raise DataError(
+            'give the input as text: tuningfork run RUN "..." (or --input name=value for each variable)'
+        )
+    if text == "-":
+        text = typer.get_text_stream("stdin").read().strip()
+    from tuningfork.recipes.loaded_run import load_run
+
+    prediction = load_run(run_path, model=model, device=device).answer(text if text is not None else given)
+    if as_json:
+        answer: dict[str, object] = {"prediction": prediction.text}
+        if prediction.probabilities is not None:
+            answer["probabilities"] = prediction.probabilities
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    typer.echo(prediction.text)
+    if prediction.probabilities is not None:
+        ranked = sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])
+        typer.echo("  ".join(f"{label} {share:.2f}" for label, share in ranked[:5]), err=True)

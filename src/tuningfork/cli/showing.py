@@ -1,0 +1,101 @@
+"""What `tuningfork show` prints; imports the heavy parts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tuningfork.cli.tables import print_candidates, print_predictions, print_result
+from tuningfork.library.run_folder import RunFolder
+from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT
+
+
+def show_run(path: Path, *, answers: int, as_json: bool) -> None:
+    """Print the run at `path`."""
+    folder = RunFolder.open(path)
+    record, task = folder.record, folder.task
+    if as_json:
+        print(json.dumps(_described(folder)))
+        return
+    console = Console()
+    console.print(
+        f"Run       {folder.path}  ({record.created}, {record.origin})", highlight=False, markup=False
+    )
+    console.print(f"Task      {task.name}: {task.type}, {task.metric}", highlight=False, markup=False)
+    model = record.model
+    console.print(
+        f"Model     {model.name} ({model.num_parameters / 1e6:.1f} M parameters, {model.dtype}), "
+        f"weights {model.weights[:12]}",
+        highlight=False,
+        markup=False,
+    )
+    if record.origin == "import":
+        prompt = folder.load_prompt()[0]
+        console.print(
+            f"Prompt    {prompt.method}, {prompt.num_tokens} virtual tokens; imported, not evaluated here"
+        )
+        return
+    result = folder.result
+    prompt = folder.load_prompt()[0]
+    chosen = (
+        f"{prompt.method}, learning rate {prompt.learning_rate:g}, {prompt.num_tokens} virtual tokens"
+        if prompt.kind == "soft"
+        else "the text prompt (nothing tuned was better on validation)"
+    )
+    console.print(f"Prompt    {chosen}", highlight=False, markup=False)
+    console.print(
+        f"Data      {result.num_train} train / {result.num_validation} validation / {result.num_test} test",
+        highlight=False,
+    )
+    console.print()
+    print_result(console, result)
+    console.print()
+    print_candidates(console, result.candidates, result.metric)
+    if answers:
+        print_predictions(console, folder.load_predictions(), [TEXT_PROMPT, TUNED_PROMPT], count=answers)
+
+
+def list_runs(parent: Path, *, as_json: bool) -> None:
+    """Print the runs in `parent`."""
+    folders = [RunFolder.open(found.parent) for found in sorted(parent.glob("*/run.json"))]
+    if as_json:
+        print(json.dumps([_described(folder) for folder in folders]))
+        return
+    console = Console()
+    if not folders:
+        console.print(
+            f"No runs in {parent}; make one with: tuningfork tune EXAMPLES", highlight=False, markup=False
+        )
+        return
+    table = Table(box=None, header_style="bold")
+    for name in ("run", "made", "model", "result"):
+        table.add_column(name, no_wrap=True)
+    for folder in folders:
+        record = folder.record
+        table.add_row(
+            str(folder.path),
+            record.created[:16].replace("T", " "),
+            # Of a folder its own name is enough to tell models apart.
+            Path(record.model.name).name,
+            _in_short(folder),
+        )
+    console.print(table)
+
+
+def _in_short(folder: RunFolder) -> str:
+    if folder.record.origin == "import":
+        return "imported"
+    if not folder.is_finished:
+        return "unfinished, tune --resume"
+    result = folder.result
+    tuned = next(way for way in result.ways if way.name == TUNED_PROMPT)
+    return f"{result.metric} {tuned.score:.{result.digits}f}, {result.verdict.verdict}"
+
+
+def _described(folder: RunFolder) -> dict[str, Any]:
+    described: dict[str, Any] = {"path": str(folder.path), "run": folder.record.model_dump(mode="json")}
+    if folder.is_finished:
+        described["result"] = folder.result.model_dump(mode="json")
+    return described

@@ -1,0 +1,111 @@
+"""How results look on a terminal."""
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tuningfork.library.run_records import CandidateRecord, TuneResult, WayRecord
+
+
+def print_result(console: Console, result: TuneResult) -> None:
+    """Print the ways of prompting side by side, the verdict, and what it rests on."""
+    console.print(_ways_table(result))
+    console.print(Text(result.verdict.sentence, style=_style_of(result.verdict.verdict)))
+    if result.band is not None:
+        band, digits = result.band, result.digits
+        console.print(
+            f"Over {band.num_seeds} seeds of the same setting: {band.minimum:.{digits}f} to "
+            f"{band.maximum:.{digits}f} (median {band.median:.{digits}f}).",
+            highlight=False,
+        )
+    times = (
+        "for the first time"
+        if result.test_reads == 1
+        else f"{result.test_reads} times by runs in this folder"
+    )
+    frozen = "unchanged, bit for bit" if result.base_is_unchanged else "CHANGED: please report this"
+    console.print(
+        f"Test set read {times}. Base model {frozen}. {result.seconds:.0f} s in all.",
+        highlight=False,
+        style="dim",
+    )
+
+
+def print_predictions(
+    console: Console, predictions: list[dict[str, Any]], ways: list[str], *, count: int
+) -> None:
+    """Print inputs, references and the answers of `ways` side by side."""
+    table = Table(show_lines=True, header_style="bold", expand=True)
+    for name in ("input", "reference", *ways):
+        table.add_column(name, overflow="fold", ratio=1)
+    for row in predictions[:count]:
+        inputs = row["inputs"]
+        shown = "\n".join(inputs.values()) if isinstance(inputs, dict) else inputs[-1]["content"]
+        answers = [row["predictions"].get(way, "") for way in ways]
+        table.add_row(*(Text(text) for text in (shown, row["targets"][0], *answers)))
+    console.print(table)
+
+
+def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], metric: str) -> None:
+    """Print every candidate with its validation figures, best first."""
+    table = Table(box=None, header_style="bold", title="Candidates on validation", title_justify="left")
+    for name in ("method", "P", "lr", "seed", "steps", "best at", metric, "log-loss", "seconds"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for candidate in sorted(candidates, key=_log_loss_or_last):
+        table.add_row(
+            candidate.method,
+            str(candidate.num_virtual_tokens),
+            f"{candidate.learning_rate:g}",
+            str(candidate.seed),
+            str(candidate.steps),
+            str(candidate.best_step),
+            "all rows" if candidate.score is None else f"{candidate.score:.3f}",
+            "-" if candidate.log_loss is None else f"{candidate.log_loss:.3f}",
+            f"{candidate.seconds:.0f}",
+        )
+    console.print(table)
+
+
+def _log_loss_or_last(candidate: CandidateRecord) -> float:
+    return math.inf if candidate.log_loss is None else candidate.log_loss
+
+
+def _ways_table(result: TuneResult) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("")
+    table.add_column(f"{result.metric} on test (n = {result.num_test})", no_wrap=True)
+    for name in ("seconds", "peak", "trained", "stored"):
+        table.add_column(name, justify="right", no_wrap=True)
+    best = max(way.score if result.higher_is_better else -way.score for way in result.ways)
+    for way in result.ways:
+        is_best = (way.score if result.higher_is_better else -way.score) == best
+        table.add_row(*_way_cells(way, result.digits), style="bold" if is_best else "")
+    return table
+
+
+def _way_cells(way: WayRecord, digits: int) -> tuple[str, ...]:
+    return (
+        way.name,
+        f"{way.score:.{digits}f}  [{way.low:.{digits}f}, {way.high:.{digits}f}]".replace("[", r"\["),
+        f"{way.seconds:.0f}" if way.seconds else "-",
+        size(way.peak_memory_bytes),
+        f"{way.trained_parameters:,}",
+        size(way.stored_bytes) if way.stored_bytes else "-",
+    )
+
+
+def size(num_bytes: int) -> str:
+    """A number of bytes in words, decimal units."""
+    value = float(num_bytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def _style_of(verdict: str) -> str:
+    return {"better": "bold green", "worse": "bold red"}.get(verdict, "bold yellow")

@@ -1,0 +1,68 @@
+"""Options of `tuningfork tune` that shape the training; shown in a panel of their own."""
+
+import math
+from typing import Annotated, Any, Literal
+
+import typer
+
+
+def _training(*names: str, help: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Training", **settings)
+
+
+def _above_zero(rates: list[float] | None) -> list[float] | None:
+    for rate in rates or ():
+        if not 0 < rate < math.inf:
+            raise typer.BadParameter(f"a learning rate must be above 0, found {rate:g}")
+    return rates
+
+
+MethodOption = Annotated[
+    list[str] | None,
+    _training("--method", help="prefix_tuning or prompt_tuning; repeat for several. Default: all."),
+]
+RateOption = Annotated[
+    list[float] | None,
+    _training(
+        "--lr", help="Learning rate to try; repeat for several. Default: by method.", callback=_above_zero
+    ),
+]
+StartOption = Annotated[
+    Literal["text", "vocabulary", "labels", "random"],
+    _training("--init", help="Where the virtual tokens start."),
+]
+ObjectiveOption = Annotated[
+    Literal["auto", "labels", "tokens"],
+    _training(
+        "--objective", help="Tell labels apart, or learn their tokens; auto: labels in classification."
+    ),
+]
+LengthOption = Annotated[
+    int | None, _training("--virtual-tokens", help="Default: as many as the text prompt has tokens.", min=1)
+]
+StepsOption = Annotated[int, _training("--max-steps", help="Optimizer steps at most.", min=1)]
+BatchOption = Annotated[int, _training("--batch-size", help="Rows per step.", min=1)]
+MicroBatchOption = Annotated[
+    int, _training("--micro-batch-size", help="Rows per forward: same result, less memory.", min=1)
+]
+ScheduleOption = Annotated[
+    Literal["linear", "cosine", "constant"], _training("--schedule", help="How the learning rate falls.")
+]
+ValidateOption = Annotated[int, _training("--validate-every", help="Steps between validations.", min=1)]
+PatienceOption = Annotated[
+    int, _training("--patience", help="Validations without gain before stopping; 0 never stops.", min=0)
+]
+CheckpointOption = Annotated[
+    int, _training("--checkpoint-every", help="Steps that a crash can cost at most.", min=1)
+]
+SeedOption = Annotated[int, _training("--seed", help="Split, order of the rows, draws.")]
+SeedsOption = Annotated[int, _training("--seeds", help="Trainings of the best setting.", min=1)]
+RefitOption = Annotated[
+    Literal["auto", "yes", "no"],
+    _training("--refit", help="Train the best setting on validation rows too; auto: below 50 rows."),
+]
+DtypeOption = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"],
+    _training("--dtype", help="Number format of the base model; auto measures on a CPU."),
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", help="Read at most this many rows.", min=1)]

@@ -1,0 +1,100 @@
+"""`tuningfork tune`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuningfork.cli import training_options as training
+from tuningfork.cli.options import (
+    DeviceOption,
+    InputOption,
+    JsonOption,
+    ModelOption,
+    SkipOption,
+    SplitOption,
+    TargetOption,
+    TestOption,
+)
+from tuningfork.errors import TaskError
+
+SourceArgument = Annotated[
+    str | None,
+    typer.Argument(help="A task file (.yaml), or examples: .jsonl, .csv, .tsv, .parquet, a dataset name."),
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
+ResumeOption = Annotated[Path | None, typer.Option("--resume", help="Go on with this unfinished run.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Read, check and split the data, print the plan, and stop.")
+]
+
+
+def tune(
+    context: typer.Context,
+    source: SourceArgument = None,
+    model: ModelOption = "bundled",
+    test: TestOption = None,
+    inputs: InputOption = None,
+    target: TargetOption = None,
+    runs: RunsOption = Path("runs"),
+    resume: ResumeOption = None,
+    dry_run: DryRunOption = False,
+    skip_bad_rows: SkipOption = False,
+    limit: training.LimitOption = None,
+    split: SplitOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    methods: training.MethodOption = None,
+    learning_rates: training.RateOption = None,
+    initialization: training.StartOption = "text",
+    objective: training.ObjectiveOption = "auto",
+    num_virtual_tokens: training.LengthOption = None,
+    max_steps: training.StepsOption = 100,
+    batch_size: training.BatchOption = 16,
+    micro_batch_size: training.MicroBatchOption = 16,
+    schedule: training.ScheduleOption = "linear",
+    validate_every: training.ValidateOption = 10,
+    patience: training.PatienceOption = 5,
+    checkpoint_every: training.CheckpointOption = 10,
+    seed: training.SeedOption = 0,
+    num_seeds: training.SeedsOption = 3,
+    refit: training.RefitOption = "auto",
+    dtype: training.DtypeOption = "auto",
+) -> None:
+    """Tune a prompt: search, choose on validation, prove on test, save."""
+    given = dict(locals())
+    if (source is None) == (resume is None):
+        raise TaskError(
+            "give either a task file or examples to start a run, or --resume RUN to go on with one"
+        )
+    from tuningfork.cli.tuning import resume_run, start_run
+    from tuningfork.library.run_records import TuneOptions
+
+    if resume is not None:
+        _refuse_options_of_the_run(context)
+        resume_run(resume, as_json=as_json)
+        return
+    fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
+    fields |= {"methods": tuple(methods or ()), "learning_rates": tuple(learning_rates or ())}
+    assert source is not None
+    start_run(
+        source,
+        TuneOptions(**fields),
+        columns=(inputs, target),
+        test=test,
+        runs=runs,
+        is_dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+def _refuse_options_of_the_run(context: typer.Context) -> None:
+    """Fail if the user gave an option that a resumed run would silently not follow."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name not in ("resume", "as_json") and source is not None and source.name == "COMMANDLINE":
+            raise TaskError(
+                f"--resume goes on with the options of the run; leave out {parameter.opts[0]}, "
+                "or start a new run"
+            )

@@ -1,0 +1,100 @@
+"""What `tuningfork tune` does once its options are read; imports the heavy parts."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from tuningfork.cli.progress import ProgressSink
+from tuningfork.cli.tables import print_predictions, print_result
+from tuningfork.library.run_folder import RunFolder
+from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT, TuneOptions
+from tuningfork.recipes import tune as recipe
+from tuningfork.recipes.columns import named_columns
+from tuningfork.recipes.task_file import find_task
+from tuningfork.tuning.soft.registry import get_soft_method
+
+_SHOWN_ANSWERS = 3
+
+
+def start_run(
+    source: str,
+    options: TuneOptions,
+    *,
+    columns: tuple[list[str] | None, str | None],
+    test: str | None,
+    runs: Path,
+    is_dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Start a run and print its result.
+
+    Raises:
+        TuningForkError: of the kind that names what is wrong.
+    """
+    for method in options.methods:
+        get_soft_method(method)
+    console = Console(stderr=as_json)
+    before = _unfinished(runs)
+    with _naming_how_to_resume(lambda: sorted(_unfinished(runs) - before)), ProgressSink(console) as sink:
+        task = find_task(
+            source,
+            sink=sink,
+            columns=named_columns(*columns),
+            test=test,
+            split=options.split,
+            skip_bad_rows=options.skip_bad_rows,
+            is_dry_run=is_dry_run,
+        )
+        if is_dry_run:
+            recipe.plan(task, options, sink=sink)
+            return
+        folder = recipe.tune(task, options, runs_folder=runs, sink=sink)
+    print_run(console, folder, as_json=as_json)
+
+
+def resume_run(path: Path, *, as_json: bool) -> None:
+    """Go on with the run at `path` and print its result."""
+    console = Console(stderr=as_json)
+    folder = RunFolder.open(path)
+    with _naming_how_to_resume(lambda: [path]), ProgressSink(console) as sink:
+        recipe.tune(folder.task, folder.record.options, resume=folder, sink=sink)
+    print_run(console, folder, as_json=as_json)
+
+
+def print_run(console: Console, folder: RunFolder, *, as_json: bool) -> None:
+    """Print a finished run, for people or as one JSON object."""
+    result = folder.result
+    if as_json:
+        print(json.dumps({"path": str(folder.path), "result": result.model_dump(mode="json")}))
+        return
+    console.print()
+    print_result(console, result)
+    if folder.task.type != "classification":
+        print_predictions(
+            console,
+            folder.load_predictions(),
+            [TEXT_PROMPT, TUNED_PROMPT],
+            count=_SHOWN_ANSWERS,
+        )
+    for line in (f"Saved     {folder.path}", f'Try       tuningfork run {folder.path} "..."'):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _unfinished(runs: Path) -> set[Path]:
+    folders = {found.parent for found in runs.glob("*/run.json")}
+    return {path for path in folders if not RunFolder(path).is_finished}
+
+
+@contextmanager
+def _naming_how_to_resume(find_unfinished: Callable[[], list[Path]]) -> Iterator[None]:
+    """On Ctrl-C, say with which commands the runs it cut off go on, and exit."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        commands = [f"tuningfork tune --resume {path}" for path in find_unfinished()]
+        typer.echo("; ".join(["Interrupted", *(f"go on with: {command}" for command in commands)]), err=True)
+        raise typer.Exit(130) from None

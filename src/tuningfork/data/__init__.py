@@ -1,0 +1,1 @@
+"""Rows in: reading files, mapping columns, checking, splitting and hashing examples."""

@@ -1,0 +1,58 @@
+"""Every error that Tuning Fork raises on purpose.
+
+```
+TuningForkError
+├── DataError            a row or a file of examples cannot be used
+├── TaskError            a task file or a template is wrong
+├── ModelError           a base model cannot be loaded or is not supported
+│   └── ContextLengthError   prompt + input + answer exceed the model's maximum
+├── PromptError          a prompt does not fit the model, or a method cannot do what is asked
+├── RunError             a run folder is missing, broken, or may not be resumed
+├── FormatError          a file to import or export is not in the format it claims
+└── MissingDependencyError   an optional package is needed; the message says how to install it
+```
+
+A message is one line: what is wrong, where, what was expected, what was found, what to do.
+"""
+
+
+class TuningForkError(Exception):
+    """Root of the tree; the command line prints it as one line and exits with code 1."""
+
+
+class DataError(TuningForkError):
+    """A row or a file of examples cannot be used."""
+
+
+class TaskError(TuningForkError):
+    """A task file, template or verbalizer is wrong."""
+
+
+class ModelError(TuningForkError):
+    """A base model cannot be loaded or is not supported."""
+
+
+class ContextLengthError(ModelError):
+    """Prompt, input and answer together exceed the model's maximum length."""
+
+
+class PromptError(TuningForkError):
+    """A prompt does not fit the model, or a method cannot do what is asked."""
+
+
+class RunError(TuningForkError):
+    """A run folder is missing, broken, or may not be resumed."""
+
+
+class FormatError(TuningForkError):
+    """A file to import or export is not in the format it claims."""
+
+
+class MissingDependencyError(TuningForkError):
+    """An optional package is needed for what was asked."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed: "
+            f"pip install 'tuningfork[{extra}]'"
+        )

@@ -1,0 +1,125 @@
+"""Scores of a prompt over a split."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tuningfork.data.example import Example
+from tuningfork.models.batch import batches_by_length
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.path import SamplingOptions
+from tuningfork.models.prefix import PrefixState
+from tuningfork.tasks.metrics import Metric, get_metric
+from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.task import Task
+from tuningfork.tasks.verbalizer import Verbalizer
+from tuningfork.training.objectives import row_losses
+from tuningfork.types import TrainingRow
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One prompt on one split; the lists are parallel to the split's examples."""
+
+    predictions: list[str]
+    scores: list[float]
+    """The task's metric for each example."""
+    log_losses: list[float]
+    """Nats: of the right label among the labels, or per token of the first reference."""
+    seconds: float
+
+    @property
+    def mean_score(self) -> float:
+        """The task's metric over the split."""
+        return sum(self.scores) / len(self.scores)
+
+    @property
+    def mean_log_loss(self) -> float:
+        """Mean log-loss over the split, in nats."""
+        return sum(self.log_losses) / len(self.log_losses)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model answers to one input."""
+
+    text: str
+    """The label, or the generated answer."""
+    probabilities: dict[str, float] | None = None
+    """Of each label; None where the answer is generated."""
+
+
+class Evaluator:
+    """Runs prompts of one task on one model: predicts, and scores against references."""
+
+    def __init__(
+        self, model: FrozenModel, task: Task, renderer: RowRenderer, *, batch_size: int = 16
+    ) -> None:
+        self._model = model
+        self._task = task
+        self._renderer = renderer
+        self._batch_size = batch_size
+        self.metric: Metric = get_metric(task.metric)
+
+    def evaluate(self, prefix: PrefixState, examples: Sequence[Example]) -> Evaluation:
+        """Score the prompt behind `prefix` on `examples`, each with at least one target."""
+        started = time.perf_counter()
+        rows = [self._renderer.row_ids(example) for example in examples]
+        verbalizer = self._renderer.choices
+        if verbalizer is None:
+            predictions = self._generate(prefix, rows)
+            log_losses = self._answer_log_losses(prefix, rows, examples)
+        else:
+            probabilities = self._label_log_probabilities(prefix, rows, verbalizer)
+            predictions = [verbalizer.labels[index] for index in probabilities.argmax(dim=-1).tolist()]
+            gold = torch.tensor([verbalizer.labels.index(example.targets[0]) for example in examples])
+            log_losses = (-probabilities.gather(1, gold[:, None])[:, 0]).tolist()
+        scores = [
+            self.metric.score(prediction, example.targets)
+            for prediction, example in zip(predictions, examples, strict=True)
+        ]
+        return Evaluation(predictions, scores, log_losses, time.perf_counter() - started)
+
+    def predict(self, prefix: PrefixState, examples: Sequence[Example]) -> list[Prediction]:
+        """What the model answers to each of `examples`; their targets are not looked at."""
+        rows = [self._renderer.row_ids(example) for example in examples]
+        verbalizer = self._renderer.choices
+        if verbalizer is None:
+            return [Prediction(text) for text in self._generate(prefix, rows)]
+        shares = self._label_log_probabilities(prefix, rows, verbalizer).exp().tolist()
+        return [
+            Prediction(verbalizer.labels[row.index(max(row))], dict(zip(verbalizer.labels, row, strict=True)))
+            for row in shares
+        ]
+
+    def _generate(self, prefix: PrefixState, rows: Sequence[Sequence[int]]) -> list[str]:
+        sampling = SamplingOptions(max_new_tokens=self._task.max_new_tokens, end_ids=self._renderer.end_ids)
+        answers = self._model.generate(rows, prefix, sampling, batch_size=self._batch_size)
+        return [self._renderer.decode(answer) for answer in answers]
+
+    def _label_log_probabilities(
+        self, prefix: PrefixState, rows: Sequence[Sequence[int]], verbalizer: Verbalizer
+    ) -> torch.Tensor:
+        """Log-probability (B, C) of each label among the labels."""
+        scores = self._model.score(rows, prefix, verbalizer.choice_ids, batch_size=self._batch_size)
+        normalized = torch.tensor([verbalizer.normalized(row) for row in scores.tolist()])
+        return normalized.log_softmax(dim=-1)
+
+    @torch.no_grad()
+    def _answer_log_losses(
+        self, prefix: PrefixState, rows: Sequence[Sequence[int]], examples: Sequence[Example]
+    ) -> list[float]:
+        answers = [self._renderer.answer_ids(example.targets[0]) for example in examples]
+        whole = [
+            TrainingRow((*row, *answer), tuple(range(len(row), len(row) + len(answer))))
+            for row, answer in zip(rows, answers, strict=True)
+        ]
+        log_losses = [0.0] * len(rows)
+        for indices in batches_by_length([len(row.ids) for row in whole], self._batch_size):
+            losses = row_losses(self._model, prefix, [whole[index] for index in indices])
+            by_row = torch.split(losses, [len(whole[index].label_positions) for index in indices])
+            for index, row in zip(indices, by_row, strict=True):
+                log_losses[index] = row.mean().item()
+        return log_losses

@@ -1,0 +1,1 @@
+"""Prompts kept on disk: run folders and file formats."""

@@ -1,0 +1,162 @@
+"""Soft prompts as files: one safetensors file for each, readable by anything that reads safetensors."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tuningfork.atomic import replacing
+from tuningfork.errors import FormatError
+from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
+
+FORMAT_VERSION = 1
+"""Raised when a reader of the version before could misread the file."""
+
+_RESERVED = "tuningfork."
+_KIND, _VERSION = f"{_RESERVED}kind", f"{_RESERVED}format_version"
+_POSITION, _NUM_LAYERS = f"{_RESERVED}position", f"{_RESERVED}num_layers"
+_LAYER_TENSOR = re.compile(r"layers\.(0|[1-9]\d{0,3})\.(key|value)")
+
+
+def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write `artefact` to `path` in float32, whole or not at all; equal contents give equal bytes.
+
+    Tensors: `embeddings` (P, H) of an `InputPrompt`; `layers.<i>.key` and `layers.<i>.value`, each (A, P, D),
+    of a `KeyValuePrefix`, none for a layer that keeps none. The header carries `metadata` and, under names
+    that begin with `tuningfork.`, kind, format version, position and number of layers.
+
+    Raises:
+        FormatError: If a value is not finite.
+        ValueError: If a name in `metadata` begins with `tuningfork.`.
+    """
+    if reserved := sorted(name for name in metadata if name.startswith(_RESERVED)):
+        raise ValueError(f"names of metadata must not begin with {_RESERVED!r}, found {reserved}")
+    header = {_VERSION: str(FORMAT_VERSION)}
+    match artefact:
+        case InputPrompt(embeddings=embeddings):
+            header[_KIND] = "input_prompt"
+            tensors = {"embeddings": embeddings}
+        case KeyValuePrefix(layers=layers, position=position):
+            header |= {_KIND: "key_value_prefix", _POSITION: str(position), _NUM_LAYERS: str(len(layers))}
+            tensors = {
+                f"layers.{index}.{name}": tensor
+                for index, pair in enumerate(layers)
+                if pair is not None
+                for name, tensor in zip(("key", "value"), pair, strict=True)
+            }
+    stored = {
+        name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+        for name, tensor in tensors.items()
+    }
+    for name, tensor in stored.items():
+        _check_finite(path, name, tensor)
+    with replacing(path) as temporary:
+        temporary.write_bytes(_with_sorted_metadata(save(stored, {**metadata, **header})))
+
+
+def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
+    """Return the soft prompt in `path`, on the CPU in float32, and the metadata it was saved with.
+
+    Raises:
+        FormatError: If the file is missing or truncated, not a safetensors file, of a newer format version or
+            another kind, or its tensors are not what its kind asks for: names, shapes, float32, finite.
+    """
+    tensors, header = _read(path)
+    version = header.get(_VERSION)
+    if version is None:
+        raise FormatError(f"{path}: a safetensors file, but no soft prompt saved by Tuning Fork")
+    if version != str(FORMAT_VERSION):
+        raise FormatError(
+            f"{path}: format version {version}, this Tuning Fork reads {FORMAT_VERSION}; upgrade it"
+        )
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise FormatError(f"{path}: tensor {name} is {tensor.dtype}, expected torch.float32")
+        _check_finite(path, name, tensor)
+    metadata = {name: value for name, value in header.items() if not name.startswith(_RESERVED)}
+    match header.get(_KIND):
+        case "input_prompt":
+            return _input_prompt(path, tensors), metadata
+        case "key_value_prefix":
+            return _key_value_prefix(path, tensors, header), metadata
+        case kind:
+            raise FormatError(f"{path}: kind {kind!r}, expected 'input_prompt' or 'key_value_prefix'")
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file; expected a soft prompt saved by Tuning Fork")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise FormatError(f"{path}: truncated or not a safetensors file ({reason})") from error
+
+
+def _input_prompt(path: Path, tensors: Mapping[str, Tensor]) -> InputPrompt:
+    if set(tensors) != {"embeddings"}:
+        _reject_names(path, {"embeddings"}, set(tensors))
+    embeddings = tensors["embeddings"]
+    if embeddings.ndim != 2 or 0 in embeddings.shape:
+        raise FormatError(f"{path}: embeddings must be (P, H), found shape {tuple(embeddings.shape)}")
+    return InputPrompt(embeddings)
+
+
+def _key_value_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> KeyValuePrefix:
+    num_layers, position = _count(path, header, _NUM_LAYERS), _count(path, header, _POSITION)
+    found: set[int] = set()
+    for name, tensor in tensors.items():
+        matched = _LAYER_TENSOR.fullmatch(name)
+        if matched is None or int(matched[1]) >= num_layers:
+            raise FormatError(f"{path}: tensor {name} does not belong to a prefix of {num_layers} layers")
+        if tensor.ndim != 3 or 0 in tensor.shape:
+            raise FormatError(f"{path}: {name} must be (A, P, D), found shape {tuple(tensor.shape)}")
+        found.add(int(matched[1]))
+    expected = {f"layers.{index}.{name}" for index in found or {0} for name in ("key", "value")}
+    if expected != set(tensors):
+        _reject_names(path, expected, set(tensors))
+    layers = tuple(
+        (tensors[f"layers.{index}.key"], tensors[f"layers.{index}.value"]) if index in found else None
+        for index in range(num_layers)
+    )
+    try:
+        return KeyValuePrefix(layers, position)
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _count(path: Path, header: Mapping[str, str], name: str) -> int:
+    value = header.get(name, "")
+    if not re.fullmatch(r"\d{1,4}", value, re.ASCII):
+        raise FormatError(f"{path}: {name} in the header must be a number below 10000, found {value!r}")
+    return int(value)
+
+
+def _reject_names(path: Path, expected: set[str], found: set[str]) -> NoReturn:
+    if missing := sorted(expected - found):
+        raise FormatError(f"{path}: tensor {missing[0]} is missing, found {sorted(found)}")
+    raise FormatError(f"{path}: tensor {min(found - expected)} does not belong to this kind of prompt")
+
+
+def _check_finite(path: Path, name: str, tensor: Tensor) -> None:
+    if not tensor.isfinite().all():
+        raise FormatError(
+            f"{path}: tensor {name} holds values that are not finite; was the training unstable?"
+        )
+
+
+def _with_sorted_metadata(file: bytes) -> bytes:
+    """Return `file` with the metadata in its header sorted: safetensors writes it in a random order."""
+    length = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[8 + length :]

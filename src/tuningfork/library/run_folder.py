@@ -1,0 +1,228 @@
+"""A run on disk: what was asked, what happened, what came out."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tuningfork.atomic import write_text
+from tuningfork.errors import RunError
+from tuningfork.events import Event, StepFinished, Validated
+from tuningfork.library.artefact_files import load_artefact, save_artefact
+from tuningfork.library.run_records import PromptRecord, Record, RunRecord, TuneResult
+from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.tasks.task import Task, load_task, save_task
+
+R = TypeVar("R", bound=Record)
+
+_RUN, _RESULT, _PROMPT = "run.json", "result.json", "prompt.json"
+_SOFT_PROMPT, _METRICS, _TASK = "prompt.safetensors", "metrics.jsonl", "task.yaml"
+_RANKINGS = "rankings.json"
+_PREDICTIONS, _CHECKPOINTS, _TEST_READS = "test_predictions.jsonl", "checkpoints", "test_reads.jsonl"
+
+
+class RunFolder:
+    """One run.
+
+    ```
+    run.json                options, hashes of data, task and model, environment
+    task.yaml               the task as it was used
+    metrics.jsonl           every step and validation
+    checkpoints/            one file for each candidate
+    rankings.json           how each stage of the search ranked its candidates
+    prompt.json             the prompt that was chosen
+    prompt.safetensors      its tensors, if it is soft
+    test_predictions.jsonl  what each way of prompting answered on the test split
+    result.json             the figures
+    ```
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, parent: Path, name: str, record: RunRecord, task: Task) -> "RunFolder":
+        """Make a new folder `<name>-<number>` in `parent` for a run that starts.
+
+        What a name of a folder cannot hold everywhere becomes `-`.
+        """
+        stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            path = parent / f"{stem}-{number}"
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+        folder = cls(path)
+        save_task(task, path / _TASK)
+        write_text(path / _RUN, record.model_dump_json(indent=2))
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """The run at `path`.
+
+        Raises:
+            RunError: if there is none.
+        """
+        if not (path / _RUN).is_file():
+            others = (
+                sorted(found.parent.name for found in path.parent.glob(f"*/{_RUN}")) if path.parent else []
+            )
+            hint = f"; runs there: {', '.join(others[-5:])}" if others else "; make one with: tuningfork tune"
+            raise RunError(f"{path}: no run here (no {_RUN}){hint}")
+        return cls(path)
+
+    @property
+    def record(self) -> RunRecord:
+        """What the run is."""
+        return self._read(_RUN, RunRecord)
+
+    @property
+    def task(self) -> Task:
+        """The task as it was used."""
+        return load_task(self.path / _TASK)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has a result."""
+        return (self.path / _RESULT).is_file()
+
+    @property
+    def result(self) -> TuneResult:
+        """What the run found.
+
+        Raises:
+            RunError: if it is not finished; the message says how to resume it.
+        """
+        if not self.is_finished:
+            raise RunError(
+                f"{self.path}: this run is not finished; go on with: tuningfork tune --resume {self.path}"
+            )
+        return self._read(_RESULT, TuneResult)
+
+    def checkpoint_path(self, candidate: str) -> Path:
+        """Where the checkpoint of `candidate` lies."""
+        return self.path / _CHECKPOINTS / f"{candidate}.safetensors"
+
+    def save_ranking(self, stage: str, candidates: Sequence[str]) -> None:
+        """Write down how a stage of the search ranked its candidates, best first."""
+        rankings = {**self._rankings(), stage: list(candidates)}
+        write_text(self.path / _RANKINGS, json.dumps(rankings, indent=2))
+
+    def load_ranking(self, stage: str) -> list[str] | None:
+        """The candidates of a stage that has ended, best first; None if it has not."""
+        return self._rankings().get(stage)
+
+    def _rankings(self) -> dict[str, list[str]]:
+        path = self.path / _RANKINGS
+        if not path.is_file():
+            return {}
+        found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def open_metrics(self, step_of: Callable[[str], int]) -> "MetricsFile":
+        """The metrics, without those that come after a candidate's checkpoint at `step_of(candidate)`."""
+        return MetricsFile(self.path / _METRICS, step_of)
+
+    def save_prompt(self, record: PromptRecord, prompt: SoftPrompt | None) -> int:
+        """Write the chosen prompt, tensors first; return its size in bytes."""
+        if prompt is not None:
+            model = self.record.model
+            metadata = {
+                "base_weights_sha256": model.weights,
+                "base_tokenizer_sha256": model.tokenizer,
+                "base_chat_template_sha256": model.chat_template,
+                "method": record.method or "",
+            }
+            save_artefact(prompt, self.path / _SOFT_PROMPT, metadata)
+        write_text(self.path / _PROMPT, record.model_dump_json(indent=2))
+        return len(record.text.encode()) if prompt is None else (self.path / _SOFT_PROMPT).stat().st_size
+
+    def load_prompt(self) -> tuple[PromptRecord, SoftPrompt | None]:
+        """The chosen prompt and, if it is soft, its tensors.
+
+        Raises:
+            RunError: if the run has not chosen one yet.
+            FormatError: if the file is damaged.
+        """
+        if not (self.path / _PROMPT).is_file():
+            raise RunError(
+                f"{self.path}: no prompt has been chosen yet; "
+                f"go on with: tuningfork tune --resume {self.path}"
+            )
+        record = self._read(_PROMPT, PromptRecord)
+        soft = load_artefact(self.path / _SOFT_PROMPT)[0] if record.kind == "soft" else None
+        return record, soft
+
+    def save_predictions(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write what each way of prompting answered on the test split."""
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        write_text(self.path / _PREDICTIONS, "".join(lines))
+
+    def load_predictions(self) -> list[dict[str, Any]]:
+        """What each way of prompting answered on the test split."""
+        # A file ends its lines at `\n` alone, where `splitlines` would also break inside answers.
+        with (self.path / _PREDICTIONS).open(encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    def save_result(self, result: TuneResult) -> None:
+        """Write the result, which marks the run as finished."""
+        write_text(self.path / _RESULT, result.model_dump_json(indent=2))
+
+    def count_test_read(self, test_hash: str) -> int:
+        """Note that this run reads the test set, and return how many reads by runs beside it that makes."""
+        log = self.path.parent / _TEST_READS
+        entry = {
+            "test": test_hash,
+            "run": self.path.name,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        return sum(
+            json.loads(line)["test"] == test_hash for line in log.read_text(encoding="utf-8").splitlines()
+        )
+
+    def _read(self, name: str, kind: type[R]) -> R:
+        try:
+            return kind.model_validate_json((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{self.path / name}: cannot be read ({reason})") from error
+
+
+class MetricsFile:
+    """An event sink that appends steps and validations to a JSONL file, one line each."""
+
+    def __init__(self, path: Path, step_of: Callable[[str], int]) -> None:
+        self._path = path
+        if path.exists():
+            kept = [line for line in _complete_lines(path) if _is_before(line, step_of)]
+            write_text(path, "".join(f"{line}\n" for line in kept))
+
+    def emit(self, event: Event) -> None:
+        """Append `event` if it is a step or a validation."""
+        if isinstance(event, StepFinished | Validated):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": type(event).__name__, **asdict(event)}) + "\n")
+
+
+def _complete_lines(path: Path) -> Sequence[str]:
+    """The lines of `path`, without a last one that a crash cut short."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.split("\n")
+    return [line for line in lines[:-1] if line]
+
+
+def _is_before(line: str, step_of: Callable[[str], int]) -> bool:
+    entry = json.loads(line)
+    return bool(entry["step"] <= step_of(entry["candidate"]))

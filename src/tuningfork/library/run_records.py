@@ -1,0 +1,170 @@
+"""What a run writes down, as it stands in its JSON files."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT = "no prompt", "text prompt", "tuned prompt"
+"""Names of the ways of prompting that every result has."""
+
+
+class Record(BaseModel):
+    """Base of the records: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TuneOptions(Record):
+    """What was asked of `tune`; together with data, task and model it decides the result."""
+
+    model: str = "bundled"
+    device: str = "auto"
+    dtype: str = "auto"
+    methods: tuple[str, ...] = ()
+    """Soft-prompt methods to try; empty tries all that the model can take."""
+    learning_rates: tuple[LearningRate, ...] = ()
+    """Peak learning rates to try; empty takes each method's own."""
+    initialization: str = "text"
+    objective: Literal["auto", "labels", "tokens"] = "auto"
+    """What training minimises; auto tells labels apart in classification and learns tokens elsewhere."""
+    num_virtual_tokens: int | None = Field(default=None, ge=1)
+    """P; None takes the number of tokens of the text prompt."""
+    max_steps: int = Field(default=100, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    micro_batch_size: int = Field(default=16, ge=1)
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    weight_decay: float = Field(default=0.0, ge=0)
+    validate_every: int = Field(default=10, ge=1)
+    patience: int = Field(default=5, ge=0)
+    checkpoint_every: int = Field(default=10, ge=1)
+    seed: int = 0
+    """Split, order of the rows and everything drawn at random."""
+    num_seeds: int = Field(default=3, ge=1)
+    """Trainings of the chosen setting, each with another order of the rows."""
+    refit: Literal["auto", "yes", "no"] = "auto"
+    """Whether the chosen setting is trained on validation rows too; auto does below 50 rows together."""
+    skip_bad_rows: bool = False
+    limit: int | None = Field(default=None, ge=1)
+    """Read at most this many rows."""
+    split: str | None = None
+    """Split of a Hugging Face dataset to read."""
+
+
+class ModelRecord(Record):
+    """The base model of a run; the hashes bind the prompt to it, the name only says where it was found."""
+
+    name: str
+    weights: str
+    tokenizer: str
+    chat_template: str
+    num_parameters: int
+    dtype: str
+    device: str
+    path: str
+    """`shared` or `plain`."""
+
+
+class RunRecord(Record):
+    """What a run is: written once, when it starts."""
+
+    format: int = 1
+    origin: Literal["tune", "import"] = "tune"
+    created: str
+    options: TuneOptions
+    model: ModelRecord
+    data_hash: str
+    test_hash: str
+    task_hash: str
+    environment: dict[str, str]
+
+
+class PromptRecord(Record):
+    """The prompt that a run chose."""
+
+    kind: Literal["soft", "text"]
+    text: str
+    """The text prompt that was chosen, or that the soft prompt started from."""
+    method: str | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    num_tokens: int
+    """Tokens or virtual tokens in front of each row."""
+
+
+class WayRecord(Record):
+    """One way of prompting the model, on the test split."""
+
+    name: str
+    num_rows: int
+    score: float
+    low: float
+    high: float
+    log_loss: float
+    seconds: float
+    """Time to make it: tuning, or the choice of demonstrations; 0 for words as given."""
+    peak_memory_bytes: int
+    """Most memory the process had used by the time this prompt was made."""
+    trained_parameters: int
+    stored_bytes: int
+
+
+class CandidateRecord(Record):
+    """One candidate, on the validation split; without figures there if it was trained on that split too."""
+
+    name: str
+    method: str
+    num_virtual_tokens: int
+    learning_rate: float
+    seed: int
+    steps: int
+    best_step: int
+    score: float | None
+    log_loss: float | None
+    seconds: float
+
+
+class BandRecord(Record):
+    """The test score of the chosen setting over its seeds."""
+
+    num_seeds: int
+    minimum: float
+    median: float
+    maximum: float
+
+
+class VerdictRecord(Record):
+    """The chosen prompt against the text prompt, on the test split."""
+
+    verdict: str
+    difference: float
+    low: float
+    high: float
+    num_rows: int
+    needed_rows: int | None
+    mcnemar_p: float | None
+    sentence: str
+
+
+class TuneResult(Record):
+    """What a finished run found."""
+
+    metric: str
+    digits: int
+    higher_is_better: bool
+    num_train: int
+    num_validation: int
+    num_test: int
+    ways: tuple[WayRecord, ...]
+    candidates: tuple[CandidateRecord, ...]
+    text_validation_log_loss: float
+    start_gap: float
+    """Largest difference in log-probability between the start and the text prompt, on a validation row."""
+    verdict: VerdictRecord
+    band: BandRecord | None
+    test_reads: int
+    """How often this test set has been read by runs in this folder, this one included."""
+    base_is_unchanged: bool
+    seconds: float

@@ -1,0 +1,1 @@
+"""The frozen model: loading, the shared-prefix forward, scoring and generation."""

@@ -1,0 +1,196 @@
+"""The frozen model: what every prompt is tuned for, scored by and run on."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tuningfork.errors import ContextLengthError
+from tuningfork.models.batch import batches_by_length
+from tuningfork.models.embedding import embed_segment, embedding_weight
+from tuningfork.models.head import LogitsHead
+from tuningfork.models.identity import BaseIdentity, identify
+from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
+from tuningfork.models.plain import PlainPath
+from tuningfork.models.prefix import PrefixState
+from tuningfork.models.shared import SharedPrefixPath
+from tuningfork.models.support import probe_support
+from tuningfork.types import TokenIds
+
+Prefixes = PrefixState | Sequence[PrefixState]
+
+
+class FrozenModel:
+    """A causal language model whose weights never change.
+
+    Knows nothing of methods, tasks or files. Rows are ragged lists of token ids; padding happens inside, and
+    every result equals that of one unpadded row.
+    """
+
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        stored_dtype: torch.dtype | None = None,
+    ) -> None:
+        """Freeze `network` and find out, by running it, which path it can take.
+
+        Raises:
+            ModelError: if it is not a causal language model, or does not accept embeddings as input.
+        """
+        cast(nn.Module, network).eval().requires_grad_(False)
+        self.network = network
+        self.tokenizer = tokenizer
+        self.name = name
+        self._stored_dtype = stored_dtype or network.dtype
+        self._identity: BaseIdentity | None = None
+        head = LogitsHead(network)
+        shared, plain = SharedPrefixPath(network, head), PlainPath(network)
+        self.support = probe_support(network, shared, plain, head)
+        self._path: ForwardPath = shared if self.support.path == "shared" else plain
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's input embeddings lie."""
+        return embedding_weight(self.network).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type the frozen weights are held and run in; prompts are always float32."""
+        return self.network.dtype
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the width of the input embeddings."""
+        return embedding_weight(self.network).shape[1]
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, the number of rows of the input embeddings."""
+        return embedding_weight(self.network).shape[0]
+
+    @property
+    def maximum_length(self) -> int | None:
+        """The longest sequence in tokens, prompt included; None if the model names no limit."""
+        config = self.network.config.get_text_config(decoder=True)
+        for field in ("max_position_embeddings", "n_positions", "max_seq_len"):
+            value = getattr(config, field, None)
+            if isinstance(value, int) and value > 0:
+                return value
+        return None
+
+    @property
+    def num_parameters(self) -> int:
+        """How many weights the frozen model has."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def identity(self, *, fresh: bool = False) -> BaseIdentity:
+        """Hashes of weights, tokenizer and chat template; with `fresh`, computed again from the weights."""
+        if self._identity is None or fresh:
+            self._identity = identify(self.network, self.tokenizer, self._stored_dtype)
+        return self._identity
+
+    def embed(self, ids: TokenIds) -> Tensor:
+        """Embeddings (T, H) of `ids` (T), exactly what the network accepts as `inputs_embeds`."""
+        return embed_segment(self.network, ids)
+
+    def prefix(self, segments: Sequence[Segment]) -> PrefixState:
+        """Read token ids and soft prompts in order, once; differentiable in the soft prompts.
+
+        Raises:
+            PromptError: if a soft prompt does not fit this model, or a key-value prefix is not in front.
+        """
+        return self._path.prefix(segments)
+
+    def logits(self, rows: Sequence[TokenIds], prefix: Prefixes, at: Sequence[Sequence[int]]) -> Tensor:
+        """Next-token logits (N, V) in float32 after the tokens of each row named by `at`; nothing else.
+
+        `prefix` is one state for all rows or one for each row.
+
+        Raises:
+            ContextLengthError: if prompt and row exceed the model's maximum.
+            ValueError: if `at` names a position that its row does not have.
+        """
+        for row, positions in zip(rows, at, strict=True):
+            if any(not 0 <= position < len(row) for position in positions):
+                raise ValueError(f"a row of {len(row)} tokens has no position {list(positions)}")
+        prefixes = self._checked(rows, prefix, extra=0)
+        return self._path.logits(rows, prefixes, at)
+
+    def choice_log_probabilities(
+        self, rows: Sequence[TokenIds], prefix: PrefixState, choices: Sequence[TokenIds]
+    ) -> Tensor:
+        """Log-probability (B, C) of each choice as the continuation of each row; differentiable, one batch.
+
+        Raises:
+            ContextLengthError: if prompt, row and choice exceed the model's maximum.
+            ValueError: if there is no choice, or one has no tokens.
+        """
+        return self._path.score(rows, self._checked_choices(rows, prefix, choices), choices)
+
+    @torch.no_grad()
+    def score(
+        self,
+        rows: Sequence[TokenIds],
+        prefix: PrefixState,
+        choices: Sequence[TokenIds],
+        *,
+        batch_size: int = 16,
+    ) -> Tensor:
+        """`choice_log_probabilities` of any number of rows, in batches, without gradients, on the CPU.
+
+        Raises:
+            ContextLengthError: if prompt, row and choice exceed the model's maximum.
+            ValueError: if there is no choice, or one has no tokens.
+        """
+        prefixes = self._checked_choices(rows, prefix, choices)
+        scores = torch.empty(len(rows), len(choices))
+        for indices in batches_by_length([len(row) for row in rows], batch_size):
+            scores[indices] = self._path.score([rows[i] for i in indices], prefixes, choices).cpu()
+        return scores
+
+    @torch.no_grad()
+    def generate(
+        self,
+        rows: Sequence[TokenIds],
+        prefix: PrefixState,
+        sampling: SamplingOptions,
+        *,
+        batch_size: int = 16,
+    ) -> list[list[int]]:
+        """New tokens of each row, without the token that ended it.
+
+        Raises:
+            ContextLengthError: if prompt, row and answer could exceed the model's maximum.
+        """
+        prefixes = self._checked(rows, prefix, extra=sampling.max_new_tokens - 1)
+        answers: list[list[int]] = [[] for _ in rows]
+        for indices in batches_by_length([len(row) for row in rows], batch_size):
+            choose = TokenChooser(sampling, [sampling.seed + i for i in indices])
+            made = self._path.generate([rows[i] for i in indices], prefixes, choose)
+            for index, tokens in zip(indices, made, strict=True):
+                answers[index] = tokens
+        return answers
+
+    def _checked_choices(
+        self, rows: Sequence[TokenIds], prefix: PrefixState, choices: Sequence[TokenIds]
+    ) -> Sequence[PrefixState]:
+        if not choices or not all(choices):
+            raise ValueError(f"every choice needs at least one token, found {[list(c) for c in choices]}")
+        return self._checked(rows, prefix, extra=max(len(choice) for choice in choices) - 1)
+
+    def _checked(self, rows: Sequence[TokenIds], prefix: Prefixes, *, extra: int) -> Sequence[PrefixState]:
+        prefixes = [prefix] if isinstance(prefix, PrefixState) else prefix
+        lengths = [len(row) for row in rows]
+        if 0 in lengths:
+            raise ValueError(f"every row needs at least one token, found none in row {lengths.index(0)}")
+        longest = max(lengths, default=0) + max(p.num_tokens for p in prefixes) + extra
+        if self.maximum_length is not None and longest > self.maximum_length:
+            raise ContextLengthError(
+                f"prompt + input + answer = {longest} tokens; the model's maximum is {self.maximum_length}"
+            )
+        return prefixes

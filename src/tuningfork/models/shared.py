@@ -1,0 +1,274 @@
+"""The shared-prefix path: a prompt is run once, as a batch of one, and every row continues from it.
+
+In a causal model the virtual tokens in front attend only to themselves, so their keys and values are the same
+for every row. They are computed once (once a step in training, with gradients on), expanded over the batch as
+a view, and only the real tokens run on top. Loss and gradient equal those of the usual way, which runs the
+prompt again for every row.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from tuningfork.errors import PromptError
+from tuningfork.models.artefacts import KeyValuePrefix
+from tuningfork.models.batch import pad_rows
+from tuningfork.models.embedding import embed_ids, embed_segment, embedding_weight
+from tuningfork.models.head import LogitsHead
+from tuningfork.models.packing import additive_mask, pack_stems
+from tuningfork.models.path import Segment, TokenChooser
+from tuningfork.models.prefix import (
+    KeyValues,
+    PrefixState,
+    align_right,
+    cache_layers,
+    expand_prefix,
+    new_cache,
+)
+from tuningfork.types import TokenIds
+
+Stem = tuple[int, ...]
+HeadShapes = tuple[tuple[int, int], tuple[int, int]]
+_MOST_LOGITS_PER_RUN = 2**27
+"""Beyond this many logits, half a gigabyte, choices are not scored in one forward."""
+_ROWS_PER_RUN = 64
+"""How many continuations `score` runs at once; each holds a copy of its row's keys and values."""
+
+
+class SharedPrefixPath:
+    """Runs a network whose layers all keep plain keys and values."""
+
+    def __init__(self, network: PreTrainedModel, head: LogitsHead) -> None:
+        self._network = network
+        self._decoder = network.base_model
+        self._head = head
+        self.packs_choices = False
+        """Whether the network takes a mask of ours, found out by `probe_support`."""
+        self._takes_positions = "position_ids" in inspect.signature(self._decoder.forward).parameters
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's input embeddings lie."""
+        return embedding_weight(self._network).device
+
+    def prefix(self, segments: Sequence[Segment]) -> PrefixState:
+        """Read `segments` once; differentiable in the artefacts among them.
+
+        Raises:
+            PromptError: if a key-value prefix is not the first segment or does not fit the model.
+        """
+        start: tuple[KeyValues | None, ...] = ()
+        length = 0
+        if segments and isinstance(segments[0], KeyValuePrefix):
+            start, length = self._key_value_layers(segments[0]), segments[0].num_virtual_tokens
+            segments = segments[1:]
+        pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
+        if not pieces:
+            return PrefixState(length, start)
+        embeddings = torch.cat(pieces)[None]
+        cache = new_cache(start)
+        self._run(embeddings, cache)
+        return PrefixState(length + embeddings.shape[1], cache_layers(cache))
+
+    def logits(
+        self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Next-token logits (N, V) after the tokens of each row named by `at`, in order; nothing else."""
+        hidden, _, _ = self._read(rows, prefixes)
+        row_index = [row for row, positions in enumerate(at) for _ in positions]
+        return self._head(hidden[row_index, [position for positions in at for position in positions]])
+
+    def score(
+        self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], choices: Sequence[TokenIds]
+    ) -> Tensor:
+        """Log-probability (B, C) of each choice as the continuation of each row.
+
+        The rows are read once and every choice continues from their keys and values. A choice that begins
+        another is read off it.
+        """
+        stems = _maximal_stems(choices)
+        num_logits = len(rows) * (1 + sum(map(len, stems))) * embedding_weight(self._network).shape[0]
+        if stems and self.packs_choices and num_logits <= _MOST_LOGITS_PER_RUN:
+            return self._score_packed(rows, prefixes, choices, stems)
+        hidden, cache, lengths = self._read(rows, prefixes)
+        first = self._head(hidden[torch.arange(len(rows)), lengths - 1]).log_softmax(dim=-1)
+        scores = first[:, [choice[0] for choice in choices]]
+        if not stems:
+            return scores
+        past = lengths + prefixes[0].num_tokens
+        layers = align_right(cache_layers(cache), past)
+        for stem, after in self._read_stems(layers, past, list(stems)):
+            later = self._head(after).log_softmax(dim=-1)
+            for index in stems[stem]:
+                for step, token in enumerate(choices[index][1:]):
+                    scores[:, index] += later[:, step, token]
+        return scores
+
+    def _score_packed(
+        self,
+        rows: Sequence[TokenIds],
+        prefixes: Sequence[PrefixState],
+        choices: Sequence[TokenIds],
+        stems: Mapping[Stem, list[int]],
+    ) -> Tensor:
+        """`score` in one forward, all stems behind each row."""
+        batch = pad_rows(rows, device=self.device)
+        layout = pack_stems(batch.lengths, list(stems), num_prefix_tokens=prefixes[0].num_tokens)
+        behind = torch.tensor([token for stem in stems for token in stem], device=self.device)
+        ids = torch.cat([batch.ids, behind[None].expand(len(rows), -1)], dim=1)
+        output = self._decoder(
+            inputs_embeds=embed_ids(self._network, ids),
+            past_key_values=self._cache_for(rows, prefixes),
+            attention_mask=additive_mask(layout.is_visible, self._network.dtype),
+            position_ids=layout.positions,
+            use_cache=True,
+        )
+        hidden = cast(Tensor, output.last_hidden_state)
+        first = self._head(hidden[torch.arange(len(rows)), batch.lengths - 1]).log_softmax(dim=-1)
+        later = self._head(hidden[:, batch.ids.shape[1] :]).log_softmax(dim=-1)
+        scores = first[:, [choice[0] for choice in choices]]
+        for start, served in zip(layout.starts, stems.values(), strict=True):
+            for index in served:
+                for step, token in enumerate(choices[index][1:]):
+                    scores[:, index] += later[:, start + step, token]
+        return scores
+
+    def generate(
+        self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], choose: TokenChooser
+    ) -> list[list[int]]:
+        """New tokens of each row; the prompt's keys and values are computed once, by `prefix`."""
+        hidden, cache, lengths = self._read(rows, prefixes)
+        logits = self._head(hidden[torch.arange(len(rows)), lengths - 1])
+        total = lengths + prefixes[0].num_tokens
+        cache = new_cache(align_right(cache_layers(cache), total))
+        while True:
+            tokens = choose.step(logits)
+            if choose.is_done:
+                return choose.tokens
+            ids = torch.tensor(tokens, device=self.device)[:, None]
+            hidden = self._continue(ids, cache, total)
+            logits = self._head(hidden[:, -1])
+            total = total + 1
+
+    def _key_value_layers(self, prefix: KeyValuePrefix) -> tuple[KeyValues, ...]:
+        if len(prefix.layers) != len(self._layer_shapes):
+            raise PromptError(
+                f"the prefix has {len(prefix.layers)} layers, the model has {len(self._layer_shapes)}"
+            )
+        if prefix.position != 0:
+            raise PromptError(f"a key-value prefix stands in front, at position 0; found {prefix.position}")
+        dtype = self._network.dtype
+        layers = []
+        for index, (pair, expected) in enumerate(zip(prefix.layers, self._layer_shapes, strict=True)):
+            if pair is None:
+                raise PromptError(f"the prefix has no keys and values for layer {index}")
+            found = _head_shapes(pair)
+            if found != expected:
+                raise PromptError(
+                    f"layer {index} of the prefix has (heads, head size) {found} for (keys, values), "
+                    f"the model has {expected}"
+                )
+            layers.append((pair[0][None].to(self.device, dtype), pair[1][None].to(self.device, dtype)))
+        return tuple(layers)
+
+    @cached_property
+    @torch.no_grad()
+    def _layer_shapes(self) -> list[HeadShapes]:
+        """What each layer keeps of a token; looked at, since configs do not say it in one way."""
+        kept = self.prefix([[0]]).layers
+        return [_head_shapes((pair[0][0], pair[1][0])) for pair in kept if pair is not None]
+
+    def _embed(self, segment: Segment) -> Tensor:
+        if isinstance(segment, KeyValuePrefix):
+            raise PromptError(
+                "a key-value prefix must be the first segment: its keys carry the positions they were made "
+                "for"
+            )
+        return embed_segment(self._network, segment)
+
+    def _read(
+        self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]
+    ) -> tuple[Tensor, DynamicCache, Tensor]:
+        """Hidden states (B, T, H), the filled cache and the rows' lengths (B,)."""
+        batch = pad_rows(rows, device=self.device)
+        cache = self._cache_for(rows, prefixes)
+        hidden = self._run(embed_ids(self._network, batch.ids), cache)
+        return hidden, cache, batch.lengths
+
+    def _cache_for(self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]) -> DynamicCache:
+        states = [prefix.to(self._network.dtype) for prefix in prefixes]
+        return new_cache(expand_prefix(states, len(rows)))
+
+    def _run(self, embeddings: Tensor, cache: DynamicCache) -> Tensor:
+        """Hidden states (B, T, H) of tokens that follow `cache` directly; padding, if any, is at the end."""
+        past = cache.get_seq_length()
+        arguments: dict[str, Any] = {}
+        if self._takes_positions:
+            positions = torch.arange(past, past + embeddings.shape[1], device=embeddings.device)
+            arguments["position_ids"] = positions[None].expand(embeddings.shape[0], -1)
+        output = self._decoder(inputs_embeds=embeddings, past_key_values=cache, use_cache=True, **arguments)
+        return cast(Tensor, output.last_hidden_state)
+
+    def _continue(self, ids: Tensor, cache: DynamicCache, past: Tensor) -> Tensor:
+        """Hidden states (B, t, H) of `ids` (B, t) after a cache whose last `past` (B,) slots are real."""
+        slots = cache.get_seq_length() + ids.shape[1]
+        padding = slots - ids.shape[1] - past
+        mask = (torch.arange(slots, device=ids.device)[None] >= padding[:, None]).long()
+        arguments: dict[str, Any] = {}
+        if self._takes_positions:
+            arguments["position_ids"] = past[:, None] + torch.arange(ids.shape[1], device=ids.device)[None]
+        output = self._decoder(
+            inputs_embeds=embed_ids(self._network, ids),
+            past_key_values=cache,
+            attention_mask=mask,
+            use_cache=True,
+            **arguments,
+        )
+        return cast(Tensor, output.last_hidden_state)
+
+    def _read_stems(
+        self, layers: Sequence[KeyValues | None], past: Tensor, stems: Sequence[Stem]
+    ) -> Iterator[tuple[Stem, Tensor]]:
+        """Each stem with its hidden states (B, t, H) after every row."""
+        rows = past.shape[0]
+        stems_per_run = max(1, _ROWS_PER_RUN // rows)
+        for start in range(0, len(stems), stems_per_run):
+            some = stems[start : start + stems_per_run]
+            count = len(some)
+            repeated = [
+                None if pair is None else (_repeat(pair[0], count), _repeat(pair[1], count))
+                for pair in layers
+            ]
+            ids = pad_rows(some, device=self.device).ids.repeat(rows, 1)
+            hidden = self._continue(ids, new_cache(repeated), past.repeat_interleave(count))
+            for index, stem in enumerate(some):
+                yield stem, hidden[index::count, : len(stem)]
+
+
+def _repeat(tensor: Tensor, count: int) -> Tensor:
+    return tensor.repeat_interleave(count, dim=0)
+
+
+def _head_shapes(pair: KeyValues) -> HeadShapes:
+    return (pair[0].shape[0], pair[0].shape[2]), (pair[1].shape[0], pair[1].shape[2])
+
+
+def _maximal_stems(choices: Sequence[TokenIds]) -> dict[Stem, list[int]]:
+    """Which beginnings to run, and the indices of the choices that each of them serves.
+
+    A stem is a choice without its last token; empty ones and those that begin another are left out.
+    """
+    stems = sorted({tuple(choice[:-1]) for choice in choices if len(choice) > 1})
+    pairs = zip_longest(stems, stems[1:], fillvalue=())
+    served: dict[Stem, list[int]] = {stem: [] for stem, after in pairs if after[: len(stem)] != stem}
+    for index, choice in enumerate(choices):
+        if len(choice) > 1:
+            begun = tuple(choice[:-1])
+            served[next(stem for stem in served if stem[: len(begun)] == begun)].append(index)
+    return served

@@ -1,0 +1,130 @@
+"""Which path a model takes: the shared prefix, or one plain row at a time."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from tuningfork.errors import ModelError
+from tuningfork.models.embedding import embed_segment, embedding_weight
+from tuningfork.models.head import LogitsHead
+from tuningfork.models.plain import PlainPath
+from tuningfork.models.shared import SharedPrefixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """The path a model takes and, in one sentence, why."""
+
+    path: Literal["shared", "plain"]
+    reason: str
+
+
+def inspect_support(network: PreTrainedModel) -> Support:
+    """Judge from the structure of `network` whether its layers keep plain keys and values.
+
+    `probe_support` confirms the judgement by running the network.
+
+    Raises:
+        ModelError: if `network` is not a causal language model.
+    """
+    config = network.config
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"{config.model_type} is an encoder-decoder model; expected a causal (decoder-only) model"
+        )
+    if network.get_output_embeddings() is None:  # type: ignore[no-untyped-call]
+        raise ModelError(
+            f"{type(network).__name__} has no language-model head; expected a causal language model"
+        )
+    if getattr(network, "_is_stateful", False):
+        return Support("plain", f"{config.model_type} keeps a recurrent state instead of keys and values")
+    kinds = {type(layer) for layer in DynamicCache(config=config).layers}
+    other = sorted(kind.__name__ for kind in kinds - {DynamicLayer, DynamicSlidingWindowLayer})
+    if other:
+        return Support("plain", f"{config.model_type} has layers of another cache type ({', '.join(other)})")
+    return Support("shared", "every layer keeps plain keys and values")
+
+
+@torch.no_grad()
+def probe_support(
+    network: PreTrainedModel, shared: SharedPrefixPath, plain: PlainPath, head: LogitsHead
+) -> Support:
+    """Confirm on six tokens what the structure of `network` promises; `head` learns the scale of its logits.
+
+    Raises:
+        ModelError: if the network is not a causal language model, or does not accept embeddings in place of
+            token ids.
+    """
+    support = inspect_support(network)
+    ids = [(7 + 13 * index) % embedding_weight(network).shape[0] for index in range(6)]
+    native = network(input_ids=torch.tensor([ids], device=plain.device), use_cache=False).logits[0].float()
+    _check_rows(network, plain, ids, native)
+    if support.path == "plain":
+        return support
+    try:
+        return _probe_shared(network, shared, head, ids, native) or support
+    # Model code of any origin may refuse the cache or lack the parts in any way; the plain path needs none.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        return Support("plain", f"{network.config.model_type} failed after a shared prefix ({reason})")
+
+
+def _check_rows(network: PreTrainedModel, plain: PlainPath, ids: list[int], native: Tensor) -> None:
+    kind = network.config.model_type
+    start = [plain.prefix([])]
+    if not _agree(plain.logits([ids], start, [range(6)]), native, network.dtype):
+        raise ModelError(
+            f"{kind} gives other logits for embeddings than for the same token ids, so a soft prompt "
+            "cannot be placed; use a model that accepts inputs_embeds"
+        )
+    if not _agree(plain.logits([ids[:3]], start, [range(3)]), native[:3], network.dtype):
+        raise ModelError(f"{kind} lets tokens see later ones; expected a causal language model")
+
+
+def _probe_shared(
+    network: PreTrainedModel, shared: SharedPrefixPath, head: LogitsHead, ids: list[int], native: Tensor
+) -> Support | None:
+    """Why the shared path does not fit, or None if it does."""
+    kind, dtype = network.config.model_type, network.dtype
+    embeddings = embed_segment(network, ids)[None]
+    if not head.fit(
+        network.base_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state[0], native
+    ):
+        return Support("plain", f"the scale of {kind}'s logits could not be reproduced")
+    continued = shared.logits([ids[3:]], [shared.prefix([ids[:3]])], [range(3)])
+    if not _agree(continued, native[3:], dtype):
+        return Support("plain", f"{kind} gave other logits after a shared prefix")
+    # The shorter of two rows is continued behind padding, which has to be masked and not counted.
+    scores = shared.score([ids[1:2], ids[1:4]], [shared.prefix([ids[:1]])], [ids[2:5]])
+    expected = native.log_softmax(dim=-1)[range(1, 4), ids[2:5]].sum()
+    if not _agree(scores[0, 0], expected, dtype):
+        return Support("plain", f"{kind} gave other logits after rows of different lengths")
+    shared.packs_choices = _can_pack(network, shared, ids, expected)
+    return None
+
+
+def _can_pack(network: PreTrainedModel, shared: SharedPrefixPath, ids: list[int], expected: Tensor) -> bool:
+    """Whether the choices of a row can be told apart by a mask of ours.
+
+    Such a mask stands for every layer alike, so layers with a window keep to the way without it. Other models
+    may ignore it or refuse it, which only running them shows.
+    """
+    if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=network.config).layers):
+        return False
+    shared.packs_choices = True
+    try:
+        choices = [[*ids[5:], *ids[:2]], ids[2:5]]
+        scores = shared.score([ids[1:2], ids[1:4]], [shared.prefix([ids[:1]])], choices)
+    # As above: model code of any origin, which may not take such a mask.
+    except Exception:
+        return False
+    return _agree(scores[0, 1], expected, network.dtype)
+
+
+def _agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    tolerance = 1e-4 if dtype == torch.float32 else 5e-2
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1e-6))

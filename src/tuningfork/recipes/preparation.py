@@ -1,0 +1,188 @@
+"""Everything before the first optimizer step: read, check, split, render, measure lengths."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import overload
+
+from tuningfork.data.checks import check_examples, find_leaks
+from tuningfork.data.example import Example
+from tuningfork.data.hashing import hash_examples
+from tuningfork.data.rows import describe_place
+from tuningfork.data.splits import split_examples
+from tuningfork.data.store import load_examples
+from tuningfork.errors import DataError
+from tuningfork.events import EventSink, Notice
+from tuningfork.library.run_records import TuneOptions
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.recipes.task_file import columns_of
+from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.task import Task
+from tuningfork.types import TrainingRow
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A task's data, ready for one model."""
+
+    task: Task
+    renderer: RowRenderer
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    test: Sequence[Example]
+    data_hash: str
+    """Of the training and validation rows."""
+    test_hash: str
+
+
+class RenderedRows(Sequence[TrainingRow]):
+    """The training rows of examples, each rendered when it is asked for: examples on disk stay there."""
+
+    def __init__(self, renderer: RowRenderer, examples: Sequence[Example]) -> None:
+        self._renderer = renderer
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[TrainingRow]: ...
+    def __getitem__(self, index: int | slice) -> TrainingRow | Sequence[TrainingRow]:
+        if isinstance(index, slice):
+            return RenderedRows(self._renderer, self._examples[index])
+        example = self._examples[index]
+        row = self._renderer.training_row(example)
+        if self._renderer.choices is None:
+            return row
+        return replace(row, choice=self._renderer.choices.labels.index(example.targets[0]))
+
+
+def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSink) -> Prepared:
+    """Read and check the data of `task`, split it, and make sure that it fits `model`.
+
+    Raises:
+        DataError: if the data cannot be used.
+        ContextLengthError: if a row does not fit and `options.skip_bad_rows` is off.
+    """
+    renderer = RowRenderer(task, model.tokenizer)
+    examples = _checked(task.data.train, task, renderer, model, options, sink)
+    own_test: Sequence[Example] | None = None
+    if task.data.test is not None:
+        own_test = _checked(task.data.test, task, renderer, model, options, sink, is_test=True)
+        _report_leaks(examples, own_test, sink)
+    splits = split_examples(examples, seed=options.seed, test=own_test)
+    if splits.left_out:
+        sink.emit(Notice(f"Left out  {splits.left_out} training rows whose input is also in the test set"))
+    _report_boundaries(renderer, splits.train, sink)
+    origin = f"from {task.data.test}" if own_test is not None else f"held out by seed {options.seed}"
+    sink.emit(
+        Notice(
+            f"Data      {len(splits.train)} train / {len(splits.validation)} validation / "
+            f"{len(splits.test)} test (test {origin})"
+        )
+    )
+    return Prepared(
+        task=task,
+        renderer=renderer,
+        train=splits.train,
+        validation=splits.validation,
+        test=splits.test,
+        data_hash=hash_examples(chain(splits.train, splits.validation)),
+        test_hash=hash_examples(splits.test),
+    )
+
+
+def _checked(
+    source: str,
+    task: Task,
+    renderer: RowRenderer,
+    model: FrozenModel,
+    options: TuneOptions,
+    sink: EventSink,
+    *,
+    is_test: bool = False,
+) -> Sequence[Example]:
+    """The usable examples of `source`; what was found wrong is told before anything is trained."""
+    loaded = load_examples(
+        source,
+        columns_of(task),
+        limit=options.limit,
+        skip_bad_rows=options.skip_bad_rows,
+        split=None if is_test else options.split,
+    )
+    for line in loaded.bad_rows[:10]:
+        sink.emit(Notice(f"Skipped   {line}"))
+    if loaded.bad_row_count > 10:
+        sink.emit(Notice(f"Skipped   {loaded.bad_row_count - 10} more bad rows"))
+    _check_labels(loaded.examples, task)
+    _check_lengths(loaded.examples, renderer, model, options)
+    report = check_examples(
+        loaded.examples,
+        length_of=_length_of(renderer, task, options),
+        maximum=model.maximum_length or _NO_LIMIT,
+        minimum_rows=1 if is_test else 8,
+        needs_several_targets=not is_test,
+    )
+    for line in report.lines():
+        sink.emit(Notice(f"Check     {line}"))
+    return report.examples
+
+
+_NO_LIMIT = 2**31
+
+
+def _length_of(renderer: RowRenderer, task: Task, options: TuneOptions) -> Callable[[Example], int]:
+    """Tokens that a row may need with any of the prompts compared: written, tuned, and answered freely."""
+    longest_prompt = max(len(renderer.prefix_ids), options.num_virtual_tokens or 0)
+    least = 0 if renderer.choices is not None else task.max_new_tokens
+
+    def length(example: Example) -> int:
+        answer = renderer.answer_ids(example.targets[0]) if example.targets else []
+        return longest_prompt + len(renderer.row_ids(example)) + max(len(answer), least)
+
+    return length
+
+
+def _check_labels(examples: Sequence[Example], task: Task) -> None:
+    if task.labels is None:
+        return
+    for example in examples:
+        if example.targets and example.targets[0] not in task.labels:
+            raise DataError(
+                f"{describe_place(example.source)}: {example.targets[0]!r} is not a label of task "
+                f"{task.name} ({', '.join(task.labels)}); correct the row, or add the label to the task file"
+            )
+
+
+def _check_lengths(
+    examples: Sequence[Example], renderer: RowRenderer, model: FrozenModel, options: TuneOptions
+) -> None:
+    if model.maximum_length is None or options.skip_bad_rows:
+        return
+    more = max(0, (options.num_virtual_tokens or 0) - len(renderer.prefix_ids))
+    for example in examples:
+        renderer.check_length(example, model.maximum_length, more)
+        if renderer.choices is None:
+            # Without a target, the check leaves room for the longest answer that may be generated.
+            renderer.check_length(replace(example, targets=()), model.maximum_length, more)
+
+
+def _report_leaks(train: Sequence[Example], test: Sequence[Example], sink: EventSink) -> None:
+    leaks = find_leaks(train, test)
+    for leak in leaks[:3]:
+        sink.emit(Notice(f"Leak      {leak}"))
+    if len(leaks) > 3:
+        sink.emit(Notice(f"Leak      {len(leaks) - 3} more test rows are also training rows"))
+
+
+def _report_boundaries(renderer: RowRenderer, examples: Sequence[Example], sink: EventSink) -> None:
+    count = sum(renderer.boundary_differs(example) for example in examples)
+    if count:
+        sink.emit(
+            Notice(
+                f"Tokens    {count} of {len(examples)} rows would be tokenised otherwise if prompt and input "
+                "were one text; the text prompt is measured as it is tuned, split where the input begins"
+            )
+        )

@@ -1,0 +1,77 @@
+"""Prompts in and out: PEFT adapter folders."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tuningfork.errors import FormatError
+from tuningfork.library.formats.peft import export_peft, import_peft
+from tuningfork.library.run_folder import RunFolder
+from tuningfork.library.run_records import PromptRecord, RunRecord, TuneOptions
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.loading import load_model
+from tuningfork.recipes.environment import describe_environment, describe_model
+from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.task import Task, task_hash
+
+
+def export_run(path: Path, output: Path, *, model: str | None = None) -> Path:
+    """Write the soft prompt of the run at `path` as a PEFT adapter folder.
+
+    Raises:
+        FormatError: if the run chose a text prompt, or the model's layers do not fit PEFT's layout.
+        RunError: if there is no such run.
+    """
+    folder = RunFolder.open(path)
+    record, prompt = folder.load_prompt()
+    if prompt is None:
+        raise FormatError(f"{path}: this run chose the text prompt, and PEFT holds only soft prompts")
+    base = load_model(model or folder.record.model.name)
+    task = folder.task
+    renderer = RowRenderer(task, base.tokenizer)
+    notes = {
+        "task": task.name,
+        "prompt_template": task.prompt,
+        "replaces": str(base.tokenizer.decode(renderer.prefix_ids)),
+        "base_weights_sha256": folder.record.model.weights,
+        "method": record.method or "",
+    }
+    return export_peft(prompt, output, config=base.network.config, base_model_name=base.name, notes=notes)
+
+
+def import_adapter(
+    source: Path, task: Task, *, model: str, runs_folder: Path, task_id: int | None = None
+) -> RunFolder:
+    """Make a run of the PEFT adapter folder `source`, so that it can be used like one that was tuned here.
+
+    Raises:
+        FormatError: if the folder is no soft prompt, or does not fit the model.
+        ModelError: if the model cannot be loaded.
+    """
+    base = load_model(model)
+    prompt, settings = import_peft(source, config=base.network.config, task_id=task_id)
+    base.prefix([prompt])
+    renderer = RowRenderer(task, base.tokenizer)
+    folder = RunFolder.create(runs_folder, f"{task.name}-imported", _imported_record(base, task), task)
+    folder.save_prompt(
+        PromptRecord(
+            kind="soft",
+            text=renderer.prefix_text,
+            method=str(settings.get("peft_type", "")).lower(),
+            num_tokens=prompt.num_virtual_tokens,
+        ),
+        prompt,
+    )
+    return folder
+
+
+def _imported_record(model: FrozenModel, task: Task) -> RunRecord:
+    return RunRecord(
+        origin="import",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        options=TuneOptions(model=model.name),
+        model=describe_model(model),
+        data_hash="",
+        test_hash="",
+        task_hash=task_hash(task),
+        environment=describe_environment(),
+    )

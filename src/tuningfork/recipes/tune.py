@@ -1,0 +1,436 @@
+"""The main job: examples in, a better prompt out, with the proof."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tuningfork.errors import RunError, TaskError
+from tuningfork.evaluation.evaluate import Evaluation, Evaluator
+from tuningfork.evaluation.statistics import mean_interval, paired_difference
+from tuningfork.events import EventSink, FanOutSink, Notice, NullSink, StageFinished, StageStarted
+from tuningfork.library.run_folder import RunFolder
+from tuningfork.library.run_records import (
+    NO_PROMPT,
+    TEXT_PROMPT,
+    TUNED_PROMPT,
+    BandRecord,
+    CandidateRecord,
+    PromptRecord,
+    RunRecord,
+    TuneOptions,
+    TuneResult,
+    VerdictRecord,
+    WayRecord,
+)
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.loading import load_model
+from tuningfork.models.machine import peak_memory_bytes
+from tuningfork.models.prefix import PrefixState
+from tuningfork.recipes.baselines import FewShot, as_validation, choose_few_shot
+from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
+from tuningfork.recipes.preparation import RenderedRows, prepare
+from tuningfork.recipes.search import Search, SearchResult, SearchSpace, plan_candidates
+from tuningfork.tasks.task import Task, task_hash
+from tuningfork.training.checkpoint import Checkpoint, Validation
+from tuningfork.training.loop import Candidate, TrainingOutcome, selection_score
+from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
+from tuningfork.types import TrainingRow
+
+_TIE = 1e-5
+FEW_ROWS = 50
+"""Below this many rows, none is spared for validation in the last training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of prompting, before it meets the test split."""
+
+    name: str
+    prefix: PrefixState
+    seconds: float
+    peak_memory_bytes: int
+    trained_parameters: int
+    stored_bytes: int
+
+
+def tune(
+    task: Task,
+    options: TuneOptions,
+    *,
+    runs_folder: Path = Path("runs"),
+    resume: RunFolder | None = None,
+    model: FrozenModel | None = None,
+    sink: EventSink | None = None,
+) -> RunFolder:
+    """Tune a prompt for `task` and return the finished run.
+
+    With `resume`, an unfinished run goes on where its last checkpoints stand. Task and options are then those
+    of the run, and data, model and settings must be what they were when it began.
+
+    Raises:
+        TuningForkError: of the kind that names what is wrong, before anything is trained where possible.
+    """
+    base = model or _load(options, resume, sink or NullSink())
+    return _Tuning(task, options, base, sink or NullSink()).run(runs_folder, resume)
+
+
+def plan(
+    task: Task, options: TuneOptions, *, model: FrozenModel | None = None, sink: EventSink | None = None
+) -> None:
+    """Do all of `tune` that comes before training, tell the plan, and write nothing.
+
+    Raises:
+        TuningForkError: as `tune` would.
+    """
+    base = model or _load(options, None, sink or NullSink())
+    _Tuning(task, options, base, sink or NullSink()).plan()
+
+
+class _Tuning:
+    """One call of `tune`."""
+
+    def __init__(self, task: Task, options: TuneOptions, model: FrozenModel, sink: EventSink) -> None:
+        self._started = time.perf_counter()
+        self._options = options
+        self._sink = sink
+        self._model = model
+        self._prepared = prepare(task, self._model, options, sink)
+        self._evaluator = Evaluator(self._model, task, self._prepared.renderer)
+
+    def plan(self) -> None:
+        """Tell what `run` would do."""
+        self._announce(
+            plan_candidates(self._search_space()), self._model.prefix([self._prepared.renderer.prefix_ids])
+        )
+
+    def run(self, runs_folder: Path, resume: RunFolder | None) -> RunFolder:
+        """Baselines, search, choice, test, result."""
+        space = self._search_space()
+        candidates = plan_candidates(space)
+        self._folder = self._open_folder(runs_folder, resume)
+        text_prefix = self._model.prefix([self._prepared.renderer.prefix_ids])
+        gap = self._announce(candidates, text_prefix)
+        text_validation = self._validate(text_prefix)
+        started = time.perf_counter()
+        few_shot = choose_few_shot(self._prepared, self._model, self._evaluator, seed=self._options.seed)
+        few_shot_seconds = time.perf_counter() - started
+        baseline_memory = peak_memory_bytes(self._model.device)
+        found, search = self._search(space, candidates)
+        outcomes = found.seeds
+        chosen = outcomes[0] if self._is_better_than_text(found.winner, text_validation) else None
+        ways = self._ways(text_prefix, few_shot, few_shot_seconds, baseline_memory)
+        ways.append(self._tuned_way(chosen, outcomes, search, text_prefix))
+        return self._finish(ways, outcomes, search, text_validation, gap)
+
+    def _open_folder(self, runs_folder: Path, resume: RunFolder | None) -> RunFolder:
+        record = self._record()
+        if resume is None:
+            folder = RunFolder.create(runs_folder, self._prepared.task.name, record, self._prepared.task)
+            self._sink.emit(Notice(f"Run       {folder.path}"))
+            return folder
+        if resume.is_finished:
+            raise RunError(f"{resume.path}: this run is finished; see it with: tuningfork show {resume.path}")
+        changed = _differences(resume.record, record)
+        if changed:
+            raise RunError(
+                f"{resume.path}: cannot be resumed, changed since it began: {', '.join(changed)}; "
+                "put that back, or start a new run"
+            )
+        self._sink.emit(Notice(f"Resume    {resume.path}"))
+        return resume
+
+    def _record(self) -> RunRecord:
+        return RunRecord(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            options=self._options,
+            model=describe_model(self._model),
+            data_hash=self._prepared.data_hash,
+            test_hash=self._prepared.test_hash,
+            task_hash=task_hash(self._prepared.task),
+            environment=describe_environment(),
+        )
+
+    def _validate(self, prefix: PrefixState) -> Validation:
+        return as_validation(self._evaluator.evaluate(prefix, self._prepared.validation))
+
+    def _search_space(self) -> SearchSpace:
+        prepared = self._prepared
+        words = (prepared.task.labels or {}).values()
+        return SearchSpace(
+            model=self._model,
+            rows=RenderedRows(prepared.renderer, prepared.train),
+            text_ids=prepared.renderer.prefix_ids,
+            label_ids=[self._model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
+            objective=self._objective(),
+            options=self._options,
+            metric=prepared.task.metric,
+            higher_is_better=self._evaluator.metric.higher_is_better,
+            refit_rows=self._refit_rows(),
+        )
+
+    def _refit_rows(self) -> Sequence[TrainingRow] | None:
+        prepared, refit = self._prepared, self._options.refit
+        count = len(prepared.train) + len(prepared.validation)
+        if refit == "no" or (refit == "auto" and count >= FEW_ROWS):
+            return None
+        return RenderedRows(prepared.renderer, [*prepared.train, *prepared.validation])
+
+    def _objective(self) -> Objective:
+        choices = self._prepared.renderer.choices
+        if self._options.objective == "labels" and choices is None:
+            raise TaskError(
+                f"objective labels needs a classification task; this one is {self._prepared.task.type}"
+            )
+        if choices is None or self._options.objective == "tokens":
+            return TokenObjective()
+        return ChoiceObjective(choices.choice_ids, normalizes_length=choices.length_normalization == "mean")
+
+    def _announce(self, candidates: Sequence[Candidate], text_prefix: PrefixState) -> float:
+        """Tell the plan and how far the start is from the text prompt; return that gap."""
+        first = candidates[0]
+        with torch.no_grad():
+            started = first.method.materialize(first.method.start(self._model, first.embeddings))
+            start_prefix = self._model.prefix([started])
+            row = self._prepared.renderer.row_ids(self._prepared.validation[0])
+            ours = self._model.logits([row], start_prefix, [[len(row) - 1]]).log_softmax(dim=-1)
+            theirs = self._model.logits([row], text_prefix, [[len(row) - 1]]).log_softmax(dim=-1)
+        gap = (ours - theirs).abs().max().item()
+        virtual, words = started.num_virtual_tokens, text_prefix.num_tokens
+        if gap < 1e-3 * max(1.0, theirs.abs().max().item()):
+            relation = "step 0 equals the text prompt"
+        else:
+            relation = f"log-probabilities at step 0 differ from the text prompt's by up to {gap:.2g}"
+        names = ", ".join(dict.fromkeys(candidate.method.name for candidate in candidates))
+        self._sink.emit(
+            Notice(
+                f"Plan      {_counted(len(candidates), 'candidate')} ({names}), up to "
+                f"{_counted(self._options.max_steps, 'step')}, "
+                f"{_counted(self._options.num_seeds, 'seed')} of the best; "
+                f"{virtual} virtual tokens for {words} tokens of text, {relation}"
+            )
+        )
+        return gap
+
+    def _search(self, space: SearchSpace, candidates: Sequence[Candidate]) -> tuple[SearchResult, Search]:
+        metrics = self._folder.open_metrics(self._checkpointed_step)
+        search = Search(space, self._folder, self._validate, FanOutSink([metrics, self._sink]))
+        return search.run(candidates), search
+
+    def _checkpointed_step(self, candidate: str) -> int:
+        path = self._folder.checkpoint_path(candidate)
+        return Checkpoint.load(path).progress.step if path.exists() else -1
+
+    def _is_better_than_text(self, winner: TrainingOutcome, text_validation: Validation) -> bool:
+        """Whether the winner beats the text prompt on validation."""
+        best = winner.progress.best
+        is_up = self._evaluator.metric.higher_is_better
+        to_beat = selection_score(text_validation, higher_is_better=is_up)
+        # Step 0 is the text prompt but for rounding; equal within that is a tie, and ties go to the words.
+        to_beat += _TIE * max(1.0, abs(to_beat))
+        if best is None or selection_score(best, higher_is_better=is_up) <= to_beat:
+            self._sink.emit(
+                Notice("Choice    nothing tuned beats the text prompt on validation: the text prompt is kept")
+            )
+            return False
+        return True
+
+    def _ways(
+        self, text_prefix: PrefixState, few_shot: FewShot | None, few_shot_seconds: float, memory: int
+    ) -> list[Way]:
+        renderer = self._prepared.renderer
+        words = len(renderer.prefix_text.encode())
+        ways = [
+            Way(NO_PROMPT, self._model.prefix([renderer.bare_prefix_ids]), 0.0, memory, 0, 0),
+            Way(TEXT_PROMPT, text_prefix, 0.0, memory, 0, words),
+        ]
+        if few_shot is not None:
+            name = f"{few_shot.num_demonstrations} examples in prompt"
+            prefix = self._model.prefix([few_shot.prefix_ids])
+            ways.append(Way(name, prefix, few_shot_seconds, memory, 0, few_shot.stored_bytes))
+        return ways
+
+    def _tuned_way(
+        self,
+        chosen: TrainingOutcome | None,
+        outcomes: Sequence[TrainingOutcome],
+        search: Search,
+        text_prefix: PrefixState,
+    ) -> Way:
+        """Save what was chosen, before the test split is looked at."""
+        text = self._prepared.renderer.prefix_text
+        seconds = sum(outcome.progress.seconds for outcome in search.outcomes.values())
+        memory = peak_memory_bytes(self._model.device)
+        if chosen is None:
+            record = PromptRecord(kind="text", text=text, num_tokens=text_prefix.num_tokens)
+            stored = self._folder.save_prompt(record, None)
+            return Way(TUNED_PROMPT, text_prefix, seconds, memory, 0, stored)
+        candidate = chosen.candidate
+        record = PromptRecord(
+            kind="soft",
+            text=text,
+            method=candidate.method.name,
+            learning_rate=candidate.arguments.learning_rate,
+            seed=candidate.arguments.seed,
+            num_tokens=chosen.prompt.num_virtual_tokens,
+        )
+        stored = self._folder.save_prompt(record, chosen.prompt)
+        with torch.no_grad():
+            prefix = self._model.prefix([chosen.prompt])
+        return Way(TUNED_PROMPT, prefix, seconds, memory, chosen.num_trained_parameters, stored)
+
+    def _finish(
+        self,
+        ways: Sequence[Way],
+        outcomes: Sequence[TrainingOutcome],
+        search: Search,
+        text_validation: Validation,
+        gap: float,
+    ) -> RunFolder:
+        """Read the test split, once, with every way of prompting."""
+        prepared, metric = self._prepared, self._evaluator.metric
+        reads = self._folder.count_test_read(prepared.test_hash)
+        self._sink.emit(StageStarted("test", len(ways) + len(outcomes) - 1, "prompts"))
+        started = time.perf_counter()
+        evaluations = {way.name: self._evaluator.evaluate(way.prefix, prepared.test) for way in ways}
+        band = self._band(outcomes, evaluations[TUNED_PROMPT])
+        self._sink.emit(StageFinished("test", time.perf_counter() - started))
+        self._save_predictions(evaluations)
+        self._folder.save_result(
+            TuneResult(
+                metric=metric.name,
+                digits=metric.digits,
+                higher_is_better=metric.higher_is_better,
+                num_train=len(prepared.train),
+                num_validation=len(prepared.validation),
+                num_test=len(prepared.test),
+                ways=tuple(self._way_record(way, evaluations[way.name]) for way in ways),
+                candidates=tuple(_candidate_record(outcome) for outcome in search.outcomes.values()),
+                text_validation_log_loss=text_validation.log_loss,
+                start_gap=gap,
+                verdict=self._verdict(evaluations),
+                band=band,
+                test_reads=reads,
+                base_is_unchanged=self._model.identity(fresh=True) == identity_of(self._folder.record.model),
+                seconds=time.perf_counter() - self._started,
+            )
+        )
+        return self._folder
+
+    def _band(self, outcomes: Sequence[TrainingOutcome], chosen: Evaluation) -> BandRecord | None:
+        """Test scores over the seeds of the chosen setting; nothing is chosen by them."""
+        if len(outcomes) < 2:
+            return None
+        scores = [chosen.mean_score]
+        for outcome in outcomes[1:]:
+            with torch.no_grad():
+                prefix = self._model.prefix([outcome.prompt])
+            scores.append(self._evaluator.evaluate(prefix, self._prepared.test).mean_score)
+        return BandRecord(
+            num_seeds=len(scores), minimum=min(scores), median=float(np.median(scores)), maximum=max(scores)
+        )
+
+    def _way_record(self, way: Way, evaluation: Evaluation) -> WayRecord:
+        bounds = (0.0, self._evaluator.metric.maximum)
+        interval = mean_interval(
+            evaluation.scores, bounds=bounds, rng=np.random.default_rng(self._options.seed)
+        )
+        return WayRecord(
+            name=way.name,
+            num_rows=len(evaluation.scores),
+            score=evaluation.mean_score,
+            low=interval.low,
+            high=interval.high,
+            log_loss=evaluation.mean_log_loss,
+            seconds=way.seconds,
+            peak_memory_bytes=way.peak_memory_bytes,
+            trained_parameters=way.trained_parameters,
+            stored_bytes=way.stored_bytes,
+        )
+
+    def _verdict(self, evaluations: dict[str, Evaluation]) -> VerdictRecord:
+        metric = self._evaluator.metric
+        difference = paired_difference(
+            evaluations[TUNED_PROMPT].scores,
+            evaluations[TEXT_PROMPT].scores,
+            bounds=(0.0, metric.maximum),
+            higher_is_better=metric.higher_is_better,
+            rng=np.random.default_rng(self._options.seed),
+        )
+        return VerdictRecord(
+            verdict=difference.verdict,
+            difference=difference.mean,
+            low=difference.interval.low,
+            high=difference.interval.high,
+            num_rows=difference.n,
+            needed_rows=difference.needed_n,
+            mcnemar_p=difference.mcnemar_p,
+            sentence=difference.sentence(metric.name, ("the tuned prompt", "the text prompt")),
+        )
+
+    def _save_predictions(self, evaluations: dict[str, Evaluation]) -> None:
+        rows = [
+            {
+                "source": example.source,
+                "inputs": dict(example.inputs)
+                or [{"role": m.role, "content": m.content} for m in example.messages],
+                "targets": list(example.targets),
+                "predictions": {name: e.predictions[index] for name, e in evaluations.items()},
+                "scores": {name: e.scores[index] for name, e in evaluations.items()},
+            }
+            for index, example in enumerate(self._prepared.test)
+        ]
+        self._folder.save_predictions(rows)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _load(options: TuneOptions, resume: RunFolder | None, sink: EventSink) -> FrozenModel:
+    # A run that goes on keeps its number format, which was perhaps chosen by timing.
+    dtype = options.dtype if resume is None else resume.record.model.dtype
+    return load_model(
+        options.model,
+        device=options.device,
+        dtype=dtype,
+        announce=lambda message: sink.emit(Notice(message)),
+    )
+
+
+def _differences(before: RunRecord, now: RunRecord) -> list[str]:
+    parts = {
+        "the data": before.data_hash == now.data_hash,
+        "the test set": before.test_hash == now.test_hash,
+        "the task": before.task_hash == now.task_hash,
+        "the options": before.options == now.options,
+        "the model's weights": before.model.weights == now.model.weights,
+        "the tokenizer": before.model.tokenizer == now.model.tokenizer,
+        "the chat template": before.model.chat_template == now.model.chat_template,
+        f"the number format ({before.model.dtype} then)": before.model.dtype == now.model.dtype,
+        f"the device ({before.model.device} then)": before.model.device == now.model.device,
+        f"torch's threads ({before.environment.get('threads')} then)": before.environment.get("threads")
+        == now.environment.get("threads"),
+    }
+    return [part for part, is_same in parts.items() if not is_same]
+
+
+def _candidate_record(outcome: TrainingOutcome) -> CandidateRecord:
+    best = outcome.progress.best
+    arguments = outcome.candidate.arguments
+    return CandidateRecord(
+        name=outcome.candidate.name,
+        method=outcome.candidate.method.name,
+        num_virtual_tokens=outcome.prompt.num_virtual_tokens,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        steps=outcome.progress.step,
+        best_step=outcome.progress.best_step,
+        score=None if best is None else best.metric,
+        log_loss=None if best is None else best.log_loss,
+        seconds=outcome.progress.seconds,
+    )

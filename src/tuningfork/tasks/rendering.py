@@ -1,0 +1,250 @@
+"""Examples to token ids: a prefix that all rows share, then the row, then the answer."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tuningfork.data.example import Example
+from tuningfork.errors import ContextLengthError, DataError, TaskError
+from tuningfork.tasks.encoding import Piece, TextEncoder
+from tuningfork.tasks.layout import (
+    ConversationTurns,
+    Layout,
+    PromptTurns,
+    Section,
+    Turn,
+    TurnSource,
+    answer_section,
+    lay_out,
+)
+from tuningfork.tasks.suggestions import did_you_mean
+from tuningfork.tasks.task import Task
+from tuningfork.tasks.template import Literal, Variable
+from tuningfork.tasks.turns import ChatFormat, PlainFormat, TurnFormat
+from tuningfork.tasks.verbalizer import Verbalizer
+from tuningfork.types import TokenIds, TrainingRow
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class RowRenderer:
+    """Turns examples of a task into token ids for one tokenizer.
+
+    A model's input is `prefix_ids` + `row_ids(example)`, and `answer_ids(target)` is what it should say next.
+    The prefix is BOS, chat header and the prompt's text up to its first variable; the row goes on to the end
+    of the assistant header. Prefix, row and answer are tokenised apart, so that the prefix is the same for
+    every row; spaces between prefix and row belong to the row, where tokenizers keep them. `boundary_differs`
+    tells whether this changes a row's tokens.
+
+    In a conversation the prompt is the system turn or, if the chat template has none, stands on top of the
+    first user turn. The prefix ends where the first user's own words begin; a system message in the data
+    stands on top of them. Every assistant turn is learned; the last is the one to produce.
+
+    `bare_prefix_ids` is BOS and chat header without any instruction, for the case of no prompt. `choices` are
+    the labels as tokens, if the task has labels. `end_ids` are the tokens that end an answer.
+
+    Raises:
+        TaskError: The task needs a chat template and there is none, the template cannot be used, two labels
+            have equal tokens, or answers cannot end.
+    """
+
+    def __init__(self, task: Task, tokenizer: "PreTrainedTokenizerBase") -> None:
+        self._task = task
+        self._tokenizer = tokenizer
+        self._template = task.template
+        self._encoder = TextEncoder(tokenizer)
+        self._format = self._choose_format()
+        self._source = self._choose_source()
+        skeleton = self._skeleton()
+        self._prefix = skeleton.prefix
+        self._row_lead = skeleton.row_lead
+        self.prefix_ids = self._encode_prefix(skeleton)
+        self.bare_prefix_ids = self._encode_prefix(lay_out([Turn("user")], 0, self._format))
+        self._before_answer = self._encode(skeleton.row, self.prefix_ids)[0][-1:]
+        self.choices = self._choose_verbalizer()
+        self.end_ids = self._find_end_ids()
+
+    @property
+    def prefix_text(self) -> str:
+        """The prompt's text in the prefix, for display."""
+        if self._task.is_conversation:
+            return self._task.prompt
+        first = self._template.segments[0]
+        return first.text.strip() if isinstance(first, Literal) else ""
+
+    def few_shot_prefix_ids(self, demonstrations: Sequence[Example]) -> list[int]:
+        """Return the prefix with `demonstrations` as earlier turns, each with the full prompt and its answer.
+
+        In a conversation the prompt stands once, on top. Without a chat template the demonstrations are
+        blocks of plain text with an empty line between them.
+
+        Raises:
+            DataError: A demonstration has no target, or one that is not a label.
+            TaskError: A demonstration lacks a variable, or the chat template refuses so many turns.
+        """
+        earlier: list[Turn] = []
+        for example in demonstrations:
+            with _naming(example.source):
+                answer = Piece(self._first_answer(example), is_data=True)
+                earlier += [*self._source.turns(example), Turn("assistant", own=(answer,))]
+        return self._encode_prefix(self._skeleton(earlier))
+
+    def row_ids(self, example: Example) -> list[int]:
+        """Return the tokens of `example` from its first variable to where the answer begins.
+
+        Raises:
+            TaskError: A variable has no value, or the chat template refuses the order of the turns.
+            DataError: A conversation has no messages, or does not begin with the user.
+        """
+        return self._encode(self._row(example), self.prefix_ids)[0]
+
+    def answer_ids(self, target: str) -> list[int]:
+        """Return the tokens that say `target` (as it stands in the data), with the end-of-turn token.
+
+        Raises:
+            DataError: The task has labels and `target` is none of them.
+        """
+        return self._encode_answer(self._answer_text(target))
+
+    def training_row(self, example: Example) -> TrainingRow:
+        """Return the row and the answer of its first target, with the positions to learn.
+
+        Raises:
+            DataError: There is no target, or it is none of the labels, or the conversation cannot be used.
+            TaskError: A variable has no value, or the chat template refuses the order of the turns.
+        """
+        with _naming(example.source):
+            answer = self._encode_answer(self._first_answer(example))
+        ids, learned = self._encode(self._row(example), self.prefix_ids)
+        learned += range(len(ids), len(ids) + len(answer))
+        return TrainingRow((*ids, *answer), tuple(learned))
+
+    def decode(self, ids: TokenIds) -> str:
+        """Return the text of generated tokens up to the first end token, without outer whitespace."""
+        end = next((index for index, id_ in enumerate(ids) if id_ in self.end_ids), len(ids))
+        text = self._tokenizer.decode(
+            list(ids[:end]), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        assert isinstance(text, str)
+        return text.strip()
+
+    def boundary_differs(self, example: Example) -> bool:
+        """Return whether prefix and row would give other tokens if they were tokenised as one text."""
+        *before, last = self._prefix
+        first, *rest = self._row(example)
+        joined = Section((*last.pieces, *first.pieces))
+        joint = self._encoder.with_leading(self._encode([*before, joined, *rest], ())[0])
+        return joint != [*self.prefix_ids, *self.row_ids(example)]
+
+    def check_length(self, example: Example, maximum: int, num_virtual_tokens: int = 0) -> None:
+        """Check that prompt, input and answer fit into `maximum` tokens.
+
+        The answer is the longest label, or the first target, or, without one, as long as it may become.
+
+        Raises:
+            ContextLengthError: They do not fit.
+        """
+        prompt = len(self.prefix_ids) + num_virtual_tokens
+        row = len(self.row_ids(example))
+        answer = self._longest_answer(example)
+        total = prompt + row + answer
+        if total > maximum:
+            where = f"{example.source}: " if example.source else ""
+            raise ContextLengthError(
+                f"{where}prompt {prompt} + input {row} + answer {answer} = {total} tokens, but the model's "
+                f"maximum is {maximum}: shorten or drop this row, or choose a model with a longer context"
+            )
+
+    def _longest_answer(self, example: Example) -> int:
+        if self.choices is not None:
+            return max(len(ids) for ids in self.choices.choice_ids)
+        if example.targets:
+            return len(self.answer_ids(example.targets[0]))
+        return self._task.max_new_tokens
+
+    def _choose_format(self) -> TurnFormat:
+        if self._task.uses_chat_template and self._tokenizer.chat_template:
+            return ChatFormat(self._tokenizer, self._encoder)
+        if self._task.is_conversation:
+            reason = (
+                "the tokenizer has none" if self._task.uses_chat_template else "uses_chat_template is false"
+            )
+            raise TaskError(f"data.messages: conversations need a chat template, and {reason}")
+        ends_in_variable = isinstance(self._template.segments[-1], Variable)
+        return PlainFormat(self._tokenizer, prompt_ends_in_variable=ends_in_variable)
+
+    def _choose_verbalizer(self) -> Verbalizer | None:
+        if self._task.labels is None:
+            return None
+        return Verbalizer.from_words(self._task.labels, self._encode_answer, self._task.length_normalization)
+
+    def _find_end_ids(self) -> frozenset[int]:
+        ends = [self._encoder.encode([Piece(self._format.end_of_turn)])[-1], self._tokenizer.eos_token_id]
+        return frozenset(id_ for id_ in ends if isinstance(id_, int))
+
+    def _choose_source(self) -> TurnSource:
+        if self._task.is_conversation:
+            return ConversationTurns(self._task.prompt, has_system_turn=self._format.supports_system)
+        return PromptTurns(self._template)
+
+    def _skeleton(self, earlier: Sequence[Turn] = ()) -> Layout:
+        """Return the layout of an example without any words, behind `earlier` turns."""
+        if self._task.is_conversation:
+            own = [Turn("user")]
+        else:
+            own = self._source.turns(Example(inputs=dict.fromkeys(self._template.variables, "")))
+        turns = self._source.framed([*earlier, *own])
+        return lay_out(turns, len(turns) - 1, self._format)
+
+    def _row(self, example: Example) -> tuple[Section, ...]:
+        with _naming(example.source):
+            own = self._source.turns(example)
+            turns = self._source.framed(own)
+            return lay_out(turns, len(turns) - len(own), self._format).row
+
+    def _first_answer(self, example: Example) -> str:
+        if not example.targets:
+            raise DataError("the row has no target to learn from")
+        return self._answer_text(example.targets[0])
+
+    def _answer_text(self, target: str) -> str:
+        labels = self._task.labels
+        if labels is None:
+            return target
+        if target not in labels:
+            raise DataError(
+                f"target {target!r} is not among the task's labels: {did_you_mean(target, labels)}"
+            )
+        return labels[target]
+
+    def _encode_answer(self, text: str) -> list[int]:
+        section = answer_section([Piece(text, is_data=True)], self._format.end_of_turn, self._format)
+        return self._encoder.encode(section.pieces, self._before_answer)
+
+    def _encode(self, sections: Iterable[Section], after: TokenIds) -> tuple[list[int], list[int]]:
+        """Return the ids of `sections` behind the tokens `after`, and where in them the answers lie."""
+        ids: list[int] = []
+        answers: list[int] = []
+        for section in sections:
+            encoded = self._encoder.encode(section.pieces, ids or after)
+            if section.is_answer:
+                answers += range(len(ids), len(ids) + len(encoded))
+            ids += encoded
+        return ids, answers
+
+    def _encode_prefix(self, layout: Layout) -> list[int]:
+        *before, last = layout.prefix
+        # Every prefix meets the same rows: where these open with no space, the prefix keeps its own.
+        spaces = "" if self._row_lead else layout.row_lead
+        whole = [*before, Section((*last.pieces, Piece(spaces)))]
+        return self._encoder.with_leading(self._encode(whole, ())[0])
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Put where the row was read in front of an error about it."""
+    try:
+        yield
+    except (DataError, TaskError) as error:
+        raise type(error)(f"{source}: {error}" if source else str(error)) from error

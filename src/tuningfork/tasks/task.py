@@ -1,0 +1,278 @@
+"""Tasks: what goes in, what should come out, how it is asked and how it is scored, as one YAML file."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import LiteralScalarString
+
+from tuningfork.atomic import write_text
+from tuningfork.errors import TaskError
+from tuningfork.tasks.metrics import get_metric
+from tuningfork.tasks.suggestions import did_you_mean
+from tuningfork.tasks.template import PromptTemplate
+from tuningfork.tasks.verbalizer import LengthNormalization
+
+TaskType = Literal["classification", "generation", "extraction"]
+
+_ADDRESS = re.compile(r"hf:|[A-Za-z][A-Za-z0-9+.-]+://")
+_LONGEST_YAML_LINE = 110
+
+
+class TaskData(BaseModel):
+    """Where the rows lie and which columns hold what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    train: str = Field(min_length=1)
+    """rows to learn from; the path is relative to this file"""
+    test: str | None = None
+    """rows for the verdict; without it a part of train is held out"""
+    inputs: dict[str, str] = Field(default_factory=dict)
+    """variable of the prompt: column of the data"""
+    target: str | None = None
+    """column with the right answer"""
+    messages: str | None = None
+    """column with conversations, in place of inputs"""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        if bool(self.inputs) == (self.messages is not None):
+            found = "both" if self.inputs else "neither"
+            raise TaskError(f"data: give either inputs or messages, found {found}")
+        if self.inputs and self.target is None:
+            raise TaskError("data.target: name the column with the right answer, found none")
+        return self
+
+
+class Task(BaseModel):
+    """One task, as its file declares it. Outer whitespace of the prompt does not count.
+
+    Raises:
+        TaskError: Two fields do not fit each other, or the prompt is not a template.
+        pydantic.ValidationError: A field is missing, unknown, or of the wrong type; `load_task` turns this
+            into a `TaskError`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    name: str = Field(min_length=1)
+    """what reports and the library call this task"""
+    type: TaskType
+    """classification, generation or extraction (answers in JSON)"""
+    data: TaskData
+    """where the rows lie and which columns hold what"""
+    prompt: str = Field(min_length=1)
+    """the text prompt: instruction first, then {{variable}}s; for conversations the instruction alone"""
+    labels: dict[str, str] | None = None
+    """label in the data: the words the model should say for it"""
+    length_normalization: LengthNormalization = "none"
+    """none compares the probabilities of whole labels; mean compares them per token"""
+    metric: str
+    """accuracy, exact_match, token_f1, field_f1 or chrf"""
+    max_new_tokens: int = Field(default=64, ge=1)
+    """longest answer to generate, in tokens"""
+    output_schema: dict[str, Any] | None = None
+    """JSON Schema that answers should follow"""
+    uses_chat_template: bool = True
+    """false gives the model plain text, for base models"""
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _read_whole_numbers_as_text(cls, labels: object) -> object:
+        if not isinstance(labels, dict):
+            return labels
+        return {_as_text(label): _as_text(words) for label, words in labels.items()}
+
+    @field_validator("prompt")
+    @classmethod
+    def _strip(cls, prompt: str) -> str:
+        return prompt.strip()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            get_metric(self.metric)
+        except TaskError as error:
+            raise TaskError(f"metric: {error}") from None
+        self._check_prompt()
+        self._check_labels()
+        self._check_output_schema()
+        return self
+
+    def _check_prompt(self) -> None:
+        if not self.prompt:
+            raise TaskError("prompt: the text prompt is empty; write an instruction")
+        variables = self.template.variables
+        if self.is_conversation:
+            if variables:
+                raise TaskError(
+                    f"prompt: a task on conversations has no variables, found {{{{{variables[0]}}}}}; "
+                    "write the instruction alone"
+                )
+            return
+        if not variables:
+            first = next(iter(self.data.inputs))
+            raise TaskError(f"prompt: no variable, so the model would not see the input; add {{{{{first}}}}}")
+        for name in variables:
+            if name not in self.data.inputs:
+                hint = did_you_mean(name, self.data.inputs)
+                raise TaskError(f"prompt: variable {{{{{name}}}}} is not in data.inputs: {hint}")
+
+    def _check_labels(self) -> None:
+        if self.type != "classification":
+            if self.labels is not None:
+                raise TaskError(f"labels: only a classification task has labels, this one is {self.type}")
+            return
+        if not self.labels or len(self.labels) < 2:
+            raise TaskError("labels: a classification task needs at least two labels with their words")
+        label_of: dict[str, str] = {}
+        for label, words in self.labels.items():
+            key = " ".join(words.split())
+            if not key:
+                raise TaskError(f"labels: label {label!r} has no words to say")
+            if key in label_of:
+                raise TaskError(
+                    f"labels: {label_of[key]!r} and {label!r} both say {words!r}; use different words"
+                )
+            label_of[key] = label
+
+    def _check_output_schema(self) -> None:
+        if self.output_schema is None:
+            return
+        if self.type != "extraction":
+            raise TaskError(f"output_schema: only an extraction task has one, this one is {self.type}")
+        if self.output_schema.get("type") != "object":
+            found = self.output_schema.get("type")
+            raise TaskError(
+                f"output_schema: answers are JSON objects, so type must be 'object', found {found!r}"
+            )
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether rows are conversations rather than inputs for the prompt's variables."""
+        return self.data.messages is not None
+
+    @property
+    def template(self) -> PromptTemplate:
+        """The prompt, parsed."""
+        try:
+            return PromptTemplate(self.prompt)
+        except TaskError as error:
+            raise TaskError(str(error).replace("prompt line", "prompt: line", 1)) from None
+
+
+def load_task(path: str | Path) -> Task:
+    """Return the task in the YAML file `path`, with its data paths resolved against the file's folder.
+
+    Raises:
+        TaskError: The file is missing, is not YAML, or a field is wrong; the message names file and field.
+    """
+    path = Path(path)
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TaskError(f"{path}: there is no such task file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path}: cannot be read: {error}") from error
+    except YAMLError as error:
+        raise TaskError(f"{path}{_yaml_problem(error)}") from error
+    if not isinstance(content, dict):
+        raise TaskError(
+            f"{path}: expected the fields of a task (name, type, data, ...), found {content!r:.60}"
+        )
+    try:
+        task = Task.model_validate(content)
+    except TaskError as error:
+        raise TaskError(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise TaskError(f"{path}: {_first_problem(error)}") from error
+    return _with_paths(task, lambda source: os.path.normpath(path.parent / source))
+
+
+def save_task(task: Task, path: Path) -> None:
+    """Write `task` to `path` as commented YAML, whole or not at all; data paths become relative to it."""
+    folder = path.absolute().parent
+    relative = _with_paths(task, lambda source: _relative(source, folder))
+    text = StringIO()
+    yaml = YAML()
+    yaml.width = _LONGEST_YAML_LINE
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.dump(_commented(relative), text)
+    write_text(path, text.getvalue())
+
+
+def task_hash(task: Task) -> str:
+    """Return a SHA-256 over what a model sees and how it is scored: all but the name and the data paths."""
+    content = task.model_dump(mode="json", exclude={"name": True, "data": {"train", "test"}})
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _as_text(value: object) -> object:
+    # YAML reads an unquoted 0 as a number, where data files give text.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _with_paths(task: Task, change: Callable[[str], str]) -> Task:
+    def changed(source: str | None) -> str | None:
+        return source if source is None or _ADDRESS.match(source) else change(source)
+
+    data = task.data.model_copy(update={"train": changed(task.data.train), "test": changed(task.data.test)})
+    return task.model_copy(update={"data": data})
+
+
+def _relative(source: str, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(source, folder)).as_posix()
+    except ValueError:
+        return source  # another drive on Windows
+
+
+def _commented(model: BaseModel, indent: int = 0) -> CommentedMap:
+    """Return the fields of `model` that are set, each below its description as a comment."""
+    commented = CommentedMap()
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if value is None or value == {}:
+            continue
+        if isinstance(value, BaseModel):
+            commented[name] = _commented(value, indent + 2)
+        else:
+            commented[name] = _block(value) if name == "prompt" else value
+        commented.yaml_set_comment_before_after_key(name, before=field.description, indent=indent)
+    return commented
+
+
+def _block(text: str) -> str:
+    """Return `text` in block style where a block can hold it; otherwise it is quoted."""
+    return LiteralScalarString(text) if text.replace("\n", "").isprintable() else text
+
+
+def _first_problem(error: ValidationError) -> str:
+    # A misspelt field is also a missing one: the misspelling explains more.
+    problem = max(error.errors(), key=lambda problem: problem["type"] == "extra_forbidden")
+    place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    if problem["type"] == "extra_forbidden":
+        model = TaskData if len(problem["loc"]) > 1 else Task
+        return f"{place}: unknown field: {did_you_mean(str(problem['loc'][-1]), model.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{place}: this field is required"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{place}: {message}, found {problem['input']!r:.60}"
+
+
+def _yaml_problem(error: YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = "" if mark is None else f" line {mark.line + 1}, column {mark.column + 1}"
+    problem = getattr(error, "problem", None) or str(error)
+    return f"{place}: not valid YAML: {' '.join(problem.split())}"

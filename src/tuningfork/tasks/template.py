@@ -1,0 +1,170 @@
+r"""Prompt templates: text with `{{name}}` variables and nothing else.
+
+The whole syntax:
+
+- `{{name}}` is a variable; spaces inside the braces are allowed. A name is an ASCII letter or underscore,
+  then letters, digits and underscores.
+- A backslash before `{{` makes the braces literal: `\{{`. To put a backslash itself in front of `{{`,
+  double it. Backslashes anywhere else, single braces and `}}` stand for themselves.
+- Of three or more opening braces the last two open the variable, so `{{{name}}}` is a variable in braces.
+
+There are no filters, loops, expressions or includes. A template is read once: a value that contains
+`{{name}}` stays as it is.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tuningfork.errors import TaskError
+from tuningfork.tasks.suggestions import did_you_mean
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ESCAPED_OR_OPENING = re.compile(r"(?P<backslashes>\\+)(?=\{\{)|(?P<opening>\{\{)(?!\{)")
+_LITERAL_BRACES = re.compile(r"(\\*)\{\{")
+_LITERAL_BRACES_OR_END = re.compile(r"(\\*)\{\{|(\\+)(?=\{?\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Text that stands as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A place to fill with the value called `name`."""
+
+    name: str
+
+
+Segment = Literal | Variable
+
+
+class PromptTemplate:
+    """A text with `{{name}}` variables, read once.
+
+    Raises:
+        TaskError: A `{{` is never closed, or what stands between the braces is not a name.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.segments: tuple[Segment, ...] = _parse(text)
+
+    @classmethod
+    def from_segments(cls, segments: Iterable[Segment]) -> "PromptTemplate":
+        """Return the template that reads back as `segments`, with neighbouring literals joined."""
+        joined = _join_literals(segments)
+        parts = []
+        for index, segment in enumerate(joined):
+            if isinstance(segment, Variable):
+                parts.append("{{" + segment.name + "}}")
+            else:
+                parts.append(_escape(segment.text, is_before_variable=index + 1 < len(joined)))
+        return cls("".join(parts))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The names of the variables, each once, in order of first use."""
+        return tuple(dict.fromkeys(s.name for s in self.segments if isinstance(s, Variable)))
+
+    def check_values(self, values: Mapping[str, str]) -> None:
+        """Check that `values` holds every variable.
+
+        Raises:
+            TaskError: A variable has no value.
+        """
+        for name in self.variables:
+            if name not in values:
+                hint = did_you_mean(name, values) or "no values were given"
+                raise TaskError(f"the prompt uses {{{{{name}}}}}, which has no value: {hint}")
+
+    def render(self, values: Mapping[str, str]) -> str:
+        """Return the text with every variable replaced by its value; values are never read as templates.
+
+        Raises:
+            TaskError: A variable has no value.
+        """
+        self.check_values(values)
+        return "".join(s.text if isinstance(s, Literal) else values[s.name] for s in self.segments)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PromptTemplate) and self.segments == other.segments
+
+    def __hash__(self) -> int:
+        return hash(self.segments)
+
+    def __repr__(self) -> str:
+        return f"PromptTemplate({self.text!r})"
+
+
+def escape(text: str) -> str:
+    """Return the template source whose only segment is the literal `text`."""
+    return _escape(text, is_before_variable=False)
+
+
+def _escape(text: str, *, is_before_variable: bool) -> str:
+    def replacement(match: re.Match[str]) -> str:
+        # Backslashes in front of braces are doubled; the escape of literal braces comes on top.
+        trailing = match[2] if match.re is _LITERAL_BRACES_OR_END else None
+        return trailing * 2 if trailing else match[1] * 2 + "\\{{"
+
+    pattern = _LITERAL_BRACES_OR_END if is_before_variable else _LITERAL_BRACES
+    return pattern.sub(replacement, text)
+
+
+def _parse(text: str) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    position = 0
+    while match := _ESCAPED_OR_OPENING.search(text, position):
+        segments.append(Literal(text[position : match.start()]))
+        if match["opening"]:
+            name, position = _read_variable(text, match.end())
+            segments.append(Variable(name))
+            continue
+        count = len(match["backslashes"])
+        segments.append(Literal("\\" * (count // 2)))
+        position = match.end()
+        if count % 2:
+            segments.append(Literal("{{"))
+            position += 2
+    segments.append(Literal(text[position:]))
+    return _join_literals(segments)
+
+
+def _read_variable(text: str, start: int) -> tuple[str, int]:
+    end = text.find("}}", start)
+    if end < 0:
+        raise TaskError(
+            f"{_place(text, start - 2)}: '{{{{' is never closed; write '{{{{name}}}}' for a variable "
+            r"or '\{{' for literal braces"
+        )
+    name = text[start:end].strip()
+    if not _NAME.fullmatch(name):
+        shown = name if len(name) <= 40 else name[:37] + "..."
+        raise TaskError(
+            f"{_place(text, start - 2)}: {shown!r} is not a variable name; names are letters, digits and "
+            r"underscores and do not start with a digit. For literal braces write '\{{'"
+        )
+    return name, end + 2
+
+
+def _place(text: str, offset: int) -> str:
+    line = text.count("\n", 0, offset) + 1
+    column = offset - (text.rfind("\n", 0, offset) + 1) + 1
+    return f"prompt line {line}, column {column}"
+
+
+def _join_literals(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    joined: list[Segment] = []
+    for segment in segments:
+        if isinstance(segment, Literal):
+            if not segment.text:
+                continue
+            if joined and isinstance(joined[-1], Literal):
+                joined[-1] = Literal(joined[-1].text + segment.text)
+                continue
+        joined.append(segment)
+    return tuple(joined)

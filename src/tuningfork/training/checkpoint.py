@@ -1,0 +1,131 @@
+"""The state of a training between two steps, and its file."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tuningfork.atomic import replacing
+from tuningfork.errors import RunError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What validation found: the task's metric, the mean log-loss, and over how many rows."""
+
+    metric: float
+    log_loss: float
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Everything about a training that is a plain number."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    best_step: int = 0
+    best: Validation | None = None
+    best_metric: float | None = None
+    """The best task metric so far, at whichever step; early stopping watches it."""
+    validations_without_gain: int = 0
+    is_finished: bool = False
+    """Whether the step budget is used up or early stopping has fired."""
+    seconds: float = 0.0
+    """Time spent in steps and validations, over all sessions."""
+    last_loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Enough to continue a training as if it had never stopped."""
+
+    progress: Progress
+    module: dict[str, Tensor]
+    """Trainable state now."""
+    best_module: dict[str, Tensor]
+    """Trainable state at the best validation."""
+    optimizer: dict[str, Tensor]
+    """AdamW's moments and step counts, by parameter index."""
+    sampler_generator: Tensor
+    global_generator: Tensor
+    """torch's own generator, which modules with dropout draw from."""
+    sampler_order: list[int] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint to `path`, whole or not at all."""
+        tensors = {
+            **{f"module.{name}": tensor for name, tensor in self.module.items()},
+            **{f"best.{name}": tensor for name, tensor in self.best_module.items()},
+            **{f"optimizer.{name}": tensor for name, tensor in self.optimizer.items()},
+            "generator.sampler": self.sampler_generator,
+            "generator.global": self.global_generator,
+            "sampler.order": torch.tensor(self.sampler_order, dtype=torch.int64),
+        }
+        stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        described = json.dumps({"version": _VERSION, "progress": asdict(self.progress)})
+        with replacing(path) as temporary:
+            save_file(stored, str(temporary), metadata={"checkpoint": described})
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint.
+
+        Raises:
+            RunError: if the file is damaged or was written by another version.
+        """
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                described = json.loads((file.metadata() or {})["checkpoint"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if described["version"] == _VERSION:
+                return cls._assemble(described["progress"], tensors)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{path}: the checkpoint cannot be read ({error}); remove it to start this candidate anew"
+            ) from error
+        raise RunError(f"{path}: checkpoint version {described['version']}, expected {_VERSION}")
+
+    @classmethod
+    def _assemble(cls, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> "Checkpoint":
+        progress = Progress(**numbers)
+        if progress.best is not None:
+            progress = replace(progress, best=Validation(**numbers["best"]))
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+        return cls(
+            progress=progress,
+            module=part("module."),
+            best_module=part("best."),
+            optimizer=part("optimizer."),
+            sampler_generator=tensors["generator.sampler"],
+            global_generator=tensors["generator.global"],
+            sampler_order=tensors["sampler.order"].tolist(),
+        )
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Copies of the optimizer's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": tensor.clone() for index, entry in state.items() for name, tensor in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give `optimizer` copies of the state that `optimizer_tensors` took."""
+    described = optimizer.state_dict()
+    described["state"] = {}
+    for name, tensor in tensors.items():
+        index, _, entry = name.partition(".")
+        described["state"].setdefault(int(index), {})[entry] = tensor.clone()
+    optimizer.load_state_dict(described)

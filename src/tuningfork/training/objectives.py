@@ -1,0 +1,75 @@
+"""What a training minimises."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.prefix import PrefixState
+from tuningfork.types import TokenIds, TrainingRow
+
+
+class Objective(Protocol):
+    """A loss that is a mean over counted things, so that micro-batches add up to the batch exactly."""
+
+    def count(self, rows: Sequence[TrainingRow]) -> int:
+        """How many losses `losses` gives for `rows`."""
+
+    def losses(self, model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+        """One loss (N,) in nats for each counted thing."""
+
+
+def row_losses(model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+    """Cross-entropy (N,) of every label token of `rows`, in order; no other logits are computed."""
+    inputs = [row.ids[: row.label_positions[-1]] for row in rows]
+    logits = model.logits(inputs, prefix, [[p - 1 for p in row.label_positions] for row in rows])
+    targets = torch.tensor([row.ids[p] for row in rows for p in row.label_positions], device=logits.device)
+    return cross_entropy(logits, targets, reduction="none")
+
+
+class TokenObjective:
+    """Cross-entropy of every label token over the whole vocabulary: learns to say the answer."""
+
+    def count(self, rows: Sequence[TrainingRow]) -> int:
+        """The label tokens of `rows`."""
+        return sum(len(row.label_positions) for row in rows)
+
+    def losses(self, model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+        """Cross-entropy (N,) of every label token of `rows`, in order."""
+        return row_losses(model, prefix, rows)
+
+
+class ChoiceObjective:
+    """Cross-entropy of the right label among the labels: learns to tell them apart.
+
+    It is the log-loss that validation and test report. Saying a label well, which the model's own text prompt
+    may already do, earns nothing here; telling labels apart does, so few examples go further.
+    """
+
+    def __init__(self, choices: Sequence[TokenIds], *, normalizes_length: bool) -> None:
+        self._choices = [tuple(choice) for choice in choices]
+        self._lengths = torch.tensor([len(choice) if normalizes_length else 1 for choice in choices])
+
+    def count(self, rows: Sequence[TrainingRow]) -> int:
+        """One loss a row."""
+        return len(rows)
+
+    def losses(self, model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+        """Cross-entropy (B,) of each row's label among the labels.
+
+        Raises:
+            ValueError: if a row has no choice.
+        """
+        right = [row.choice for row in rows if row.choice is not None]
+        if len(right) != len(rows):
+            raise ValueError("every row needs its choice to be told apart from the others")
+        inputs = [
+            row.ids[: len(row.ids) - len(self._choices[index])]
+            for row, index in zip(rows, right, strict=True)
+        ]
+        scores = model.choice_log_probabilities(inputs, prefix, self._choices)
+        normalized = scores / self._lengths.to(scores.device)
+        return cross_entropy(normalized, torch.tensor(right, device=scores.device), reduction="none")

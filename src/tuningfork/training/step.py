@@ -1,0 +1,39 @@
+"""The loss of an effective batch and its gradient, in micro-batches."""
+
+from collections.abc import Sequence
+
+from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.prefix import backward_into
+from tuningfork.training.objectives import Objective, TokenObjective
+from tuningfork.types import TrainingRow
+
+_TOKENS = TokenObjective()
+
+
+def accumulate_gradients(
+    model: FrozenModel,
+    prompt: SoftPrompt,
+    rows: Sequence[TrainingRow],
+    *,
+    micro_batch_size: int,
+    objective: Objective = _TOKENS,
+) -> float:
+    """Add the gradient of the mean loss over `rows` to the prompt's parameters; return that loss.
+
+    The prompt runs once. Micro-batches continue from its detached state and leave their gradients there,
+    divided by what the objective counts in the whole batch (label tokens, by default), and one backward sends
+    the sum through the prompt: the result does not depend on how the rows were cut into micro-batches.
+    """
+    prefix = model.prefix([prompt])
+    leaves = prefix.detached()
+    count = objective.count(rows)
+    by_length = sorted(rows, key=lambda row: len(row.ids))
+    total = 0.0
+    for start in range(0, len(by_length), micro_batch_size):
+        losses = objective.losses(model, leaves, by_length[start : start + micro_batch_size])
+        loss = losses.sum() / count
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    backward_into(prefix, leaves)
+    return total

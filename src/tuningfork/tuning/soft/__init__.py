@@ -1,0 +1,1 @@
+"""Soft prompts: one method per file, and where they start."""

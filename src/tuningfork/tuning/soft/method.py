@@ -1,0 +1,34 @@
+"""The contract of a soft-prompt method."""
+
+from typing import ClassVar, Literal, Protocol
+
+from torch import Tensor, nn
+
+from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.models.frozen import FrozenModel
+
+
+class SoftMethod(Protocol):
+    """Owns trainable state and makes a soft prompt of it.
+
+    To add a method: one file with a class that has these members, one test file, one line in
+    `registry.SOFT_METHODS` and one in `defaults.LEARNING_RATES`. No other file names a method.
+
+    - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
+      among them. With `embeddings` of a text, `materialize(start(...))` must act as that text would.
+    - `materialize` is differentiable in the module's parameters, has no side effects, and depends on nothing
+      else.
+    """
+
+    name: ClassVar[str]
+    """As in configs and on the command line."""
+    peft_type: ClassVar[str]
+    """The PEFT format that holds what the method makes."""
+    kind: ClassVar[Literal["input", "key-value"]]
+    """Which artefact `materialize` returns."""
+
+    def start(self, model: FrozenModel, embeddings: Tensor) -> nn.Module:
+        """Trainable state that starts from `embeddings` (P, H)."""
+
+    def materialize(self, module: nn.Module) -> SoftPrompt:
+        """The soft prompt that `module` stands for now."""

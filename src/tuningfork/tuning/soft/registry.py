@@ -1,0 +1,30 @@
+"""The soft-prompt methods by name."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from tuningfork.errors import PromptError
+from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.prefix_tuning import PrefixTuning
+from tuningfork.tuning.soft.prompt_tuning import PromptTuning
+
+SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
+    {
+        "prefix_tuning": PrefixTuning(),
+        "prompt_tuning": PromptTuning(),
+    }
+)
+
+
+def get_soft_method(name: str) -> SoftMethod:
+    """The method called `name`.
+
+    Raises:
+        PromptError: if there is none; the message lists those there are.
+    """
+    if name in SOFT_METHODS:
+        return SOFT_METHODS[name]
+    close = get_close_matches(name, SOFT_METHODS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(SOFT_METHODS)}"
+    raise PromptError(f"unknown soft-prompt method {name!r}: {hint}")

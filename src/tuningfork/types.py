@@ -1,0 +1,33 @@
+"""Shape letters and the small value types that several layers share.
+
+Letters in shapes: `B` rows, `T` tokens, `P` virtual tokens, `H` hidden size, `L` layers, `V` vocabulary,
+`K` prompts, `N` positions, `D` size of one attention head, `A` key-value heads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TokenIds = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One row to learn from: the tokens after the shared prefix and which of them count in the loss.
+
+    `ids` holds the input, every header and the answer (with its end token). `label_positions` holds the
+    indices into `ids` whose tokens the model must predict, rising, each at least 1: the token at index t is
+    predicted from index t - 1, and index 0 is always context. In classification `choice` is the index of the
+    right label, and the last run of label positions spells it.
+    """
+
+    ids: tuple[int, ...]
+    label_positions: tuple[int, ...]
+    choice: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.label_positions:
+            raise ValueError("a training row needs at least one label position")
+        if self.label_positions[0] < 1 or self.label_positions[-1] >= len(self.ids):
+            raise ValueError(
+                f"label positions must lie in 1..{len(self.ids) - 1}, found {self.label_positions}"
+            )

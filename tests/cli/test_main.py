@@ -1,0 +1,73 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tuningfork
+from tests.commands import invoke
+
+COMMANDS = ("init", "tune", "run", "predict", "show", "export", "import", "demo", "doctor")
+HEAVY_PACKAGES = {"torch", "transformers", "numpy", "scipy", "sklearn", "pyarrow", "pydantic", "sacrebleu"}
+_PRINT_MODULES = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+from tuningfork.cli.main import main
+main()
+"""
+
+
+def test_help_lists_every_command(tmp_path: Path) -> None:
+    completed = invoke(tmp_path, "--help")
+    assert completed.code == 0
+    listed = [
+        line.split()[1] for line in completed.stdout.splitlines() if line.startswith("│ ") and line[2] != " "
+    ]
+    assert [name for name in listed if name in COMMANDS] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_within_80_columns(command: str, tmp_path: Path) -> None:
+    completed = invoke(tmp_path, command, "--help")
+    assert completed.code == 0
+    assert f" {command} [OPTIONS]" in completed.stdout
+    assert max(map(len, completed.stdout.splitlines())) <= 80
+
+
+def test_help_loads_no_heavy_package() -> None:
+    completed = subprocess.run(
+        [sys.executable, "-c", _PRINT_MODULES, "--help"],
+        capture_output=True, text=True, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert completed.returncode == 0
+    assert "tuningfork.cli.tune" in completed.stderr.split()
+    assert HEAVY_PACKAGES.isdisjoint(completed.stderr.split())
+
+
+def test_version(tmp_path: Path) -> None:
+    assert invoke(tmp_path, "--version").stdout == f"tuningfork {tuningfork.__version__}\n"
+
+
+def test_errors_of_our_own_are_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    completed = invoke(tmp_path, "run", "runs/x-1", "hello")
+    assert completed.code == 1
+    assert completed.stdout == ""
+    assert completed.stderr == "Error: runs/x-1: no run here (no run.json); make one with: tuningfork tune\n"
+
+
+def test_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
+    completed = invoke(tmp_path, "tone")
+    assert completed.code == 2
+    assert "No such command 'tone'" in completed.stderr
+
+
+def test_a_reader_that_goes_away_is_no_crash(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    completed = subprocess.run(
+        [sys.executable, "-m", "tuningfork", "doctor", "--help"],
+        stdout=writing, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    os.close(writing)
+    assert completed.stderr == ""

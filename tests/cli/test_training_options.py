@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands import invoke
+from tests.tiny_folder import TICKETS, write_rows
+from tuningfork.library.run_records import TuneOptions
+
+# Each is something else than the default.
+GIVEN = {
+    "device": ("--device", "cpu"),
+    "dtype": ("--dtype", "float32"),
+    "methods": ("--method", "prompt_tuning"),
+    "learning_rates": ("--lr", "0.02", "--lr", "0.3"),
+    "initialization": ("--init", "labels"),
+    "objective": ("--objective", "tokens"),
+    "num_virtual_tokens": ("--virtual-tokens", "3"),
+    "max_steps": ("--max-steps", "2"),
+    "batch_size": ("--batch-size", "4"),
+    "micro_batch_size": ("--micro-batch-size", "3"),
+    "schedule": ("--schedule", "cosine"),
+    "validate_every": ("--validate-every", "1"),
+    "patience": ("--patience", "2"),
+    "checkpoint_every": ("--checkpoint-every", "1"),
+    "seed": ("--seed", "5"),
+    "num_seeds": ("--seeds", "2"),
+    "refit": ("--refit", "no"),
+    "skip_bad_rows": ("--skip-bad-rows",),
+    "limit": ("--limit", "20"),
+}
+# Only Python gives it, or it does not go with a file.
+NOT_ON_THE_COMMAND_LINE = {"weight_decay", "split"}
+
+
+def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
+    assert GIVEN.keys() | NOT_ON_THE_COMMAND_LINE | {"model"} == TuneOptions.model_fields.keys()
+    write_rows(tmp_path / "tickets.jsonl", TICKETS)
+    arguments = [argument for option in GIVEN.values() for argument in option]
+    completed = invoke(tmp_path, "tune", "tickets.jsonl", "--model", model, *arguments)
+    assert completed.code == 0, completed.stderr
+    recorded = json.loads((tmp_path / "runs" / "tickets-1" / "run.json").read_text(encoding="utf-8"))[
+        "options"
+    ]
+    defaults = TuneOptions().model_dump(mode="json")
+    assert {name for name in recorded if recorded[name] != defaults[name]} == {*GIVEN, "model"}
+    assert recorded["learning_rates"] == [0.02, 0.3]
+    assert recorded["initialization"] == "labels"
+    assert recorded["max_steps"] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--max-steps", "0"),
+        ("--patience", "-1"),
+        ("--init", "luck"),
+        ("--dtype", "int8"),
+        ("--schedule", "step"),
+    ],
+)
+def test_impossible_values_are_usage_errors(arguments: tuple[str, str], tmp_path: Path) -> None:
+    completed = invoke(tmp_path, "tune", "tickets.jsonl", *arguments)
+    assert completed.code == 2
+    assert f"Invalid value for '{arguments[0]}'" in " ".join(completed.stderr.replace("│", " ").split())

@@ -1,0 +1,127 @@
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from tests.tiny_folder import build_byte_tokenizer
+from tests.tiny_models import build_network
+from tuningfork.data.example import Example
+from tuningfork.evaluation.evaluate import Evaluation, Evaluator
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.task import Task, TaskData
+
+ROWS = [
+    Example(inputs={"text": text}, targets=(target,))
+    for text, target in (
+        ("tea", "good"),
+        ("a long sentence about milk", "bad"),
+        ("x", "good"),
+        ("milk!", "bad"),
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> FrozenModel:
+    tokenizer = build_byte_tokenizer()
+    network = build_network("llama", vocab_size=len(tokenizer), max_position_embeddings=512)
+    return FrozenModel(network, tokenizer, name="tiny")
+
+
+def task(labels: dict[str, str] | None, **fields: str) -> Task:
+    data = TaskData(train="rows.jsonl", inputs={"text": "text"}, target="label")
+    kind = "generation" if labels is None else "classification"
+    return Task.model_validate(
+        {
+            "name": "t", "type": kind, "data": data, "prompt": "Judge: {{text}}", "labels": labels,
+            "metric": "chrf" if labels is None else "accuracy", "max_new_tokens": 6, **fields,
+        }
+    )  # fmt: skip
+
+
+def log_probability(model: FrozenModel, ids: Sequence[int], answer: Sequence[int]) -> list[float]:
+    """Of each token of `answer` behind `ids`, by one plain forward of the whole row."""
+    with torch.no_grad():
+        logits = model.network(input_ids=torch.tensor([[*ids, *answer]])).logits[0].log_softmax(dim=-1)
+    return [logits[len(ids) - 1 + at, token].item() for at, token in enumerate(answer)]
+
+
+@pytest.mark.parametrize("normalization", ["none", "mean"])
+def test_labels_are_scored_as_one_row_at_a_time(model: FrozenModel, normalization: str) -> None:
+    labels = {"good": "quite good", "bad": "no", "so": "so-so"}
+    labelled = task(labels, length_normalization=normalization)
+    renderer = RowRenderer(labelled, model.tokenizer)
+    evaluator = Evaluator(model, labelled, renderer, batch_size=2)
+    prefix = model.prefix([renderer.prefix_ids])
+    evaluation = evaluator.evaluate(prefix, ROWS)
+    predictions = evaluator.predict(prefix, ROWS)
+    for index, row in enumerate(ROWS):
+        ids = [*renderer.prefix_ids, *renderer.row_ids(row)]
+        answers = {label: log_probability(model, ids, renderer.answer_ids(label)) for label in labels}
+        scores = {
+            label: sum(each) / (len(each) if normalization == "mean" else 1)
+            for label, each in answers.items()
+        }
+        total = sum(map(math.exp, scores.values()))
+        shares = {label: math.exp(score) / total for label, score in scores.items()}
+        assert predictions[index].probabilities == pytest.approx(shares, abs=1e-4)
+        assert (
+            evaluation.predictions[index]
+            == predictions[index].text
+            == max(shares, key=lambda name: shares[name])
+        )
+        assert evaluation.log_losses[index] == pytest.approx(-math.log(shares[row.targets[0]]), abs=1e-3)
+        assert evaluation.scores[index] == float(evaluation.predictions[index] == row.targets[0])
+
+
+def test_generated_answers_are_scored_by_the_metric_and_per_token(model: FrozenModel) -> None:
+    free = task(None)
+    renderer = RowRenderer(free, model.tokenizer)
+    evaluator = Evaluator(model, free, renderer, batch_size=3)
+    prefix = model.prefix([renderer.prefix_ids])
+    evaluation = evaluator.evaluate(prefix, ROWS)
+    predictions = evaluator.predict(prefix, ROWS)
+    assert [prediction.text for prediction in predictions] == evaluation.predictions
+    assert all(prediction.probabilities is None for prediction in predictions)
+    for index, row in enumerate(ROWS):
+        ids = [*renderer.prefix_ids, *renderer.row_ids(row)]
+        by_token = log_probability(model, ids, renderer.answer_ids(row.targets[0]))
+        assert evaluation.log_losses[index] == pytest.approx(-sum(by_token) / len(by_token), abs=1e-3)
+        assert evaluation.scores[index] == evaluator.metric.score(evaluation.predictions[index], row.targets)
+        assert evaluation.predictions[index] == greedy(model, renderer, ids)
+
+
+def greedy(model: FrozenModel, renderer: RowRenderer, ids: list[int]) -> str:
+    made: list[int] = []
+    while len(made) < 6 and not (made and made[-1] in renderer.end_ids):
+        with torch.no_grad():
+            made.append(int(model.network(input_ids=torch.tensor([[*ids, *made]])).logits[0, -1].argmax()))
+    return renderer.decode(made)
+
+
+@pytest.mark.parametrize("labels", [None, {"good": "good", "bad": "bad"}])
+def test_batch_size_does_not_matter(model: FrozenModel, labels: dict[str, str] | None) -> None:
+    asked = task(labels)
+    renderer = RowRenderer(asked, model.tokenizer)
+    prefix = model.prefix([renderer.prefix_ids])
+    one, all_at_once = (
+        Evaluator(model, asked, renderer, batch_size=size).evaluate(prefix, ROWS) for size in (1, 16)
+    )
+    assert one.predictions == all_at_once.predictions
+    assert one.log_losses == pytest.approx(all_at_once.log_losses, abs=1e-4)
+
+
+def test_predictions_need_no_targets(model: FrozenModel) -> None:
+    asked = task({"good": "good", "bad": "bad"})
+    renderer = RowRenderer(asked, model.tokenizer)
+    evaluator = Evaluator(model, asked, renderer)
+    prefix = model.prefix([renderer.prefix_ids])
+    blind = [Example(inputs=row.inputs) for row in ROWS]
+    assert evaluator.predict(prefix, blind) == evaluator.predict(prefix, ROWS)
+
+
+def test_means() -> None:
+    evaluation = Evaluation(["a", "b"], [1.0, 0.0], [0.5, 1.5], seconds=0.1)
+    assert (evaluation.mean_score, evaluation.mean_log_loss) == (0.5, 1.0)

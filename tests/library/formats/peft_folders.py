@@ -1,0 +1,91 @@
+"""PEFT folders for tests, written by PEFT or by us, and ways to spoil them."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PretrainedConfig, PreTrainedModel
+
+from tests.tiny_models import build_model, build_network
+from tuningfork.library.formats.peft import export_peft, key_value_shape
+from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.frozen import FrozenModel
+
+P = 4
+UNGROUPED = {name: {"num_key_value_heads": 4} for name in ("gpt2", "opt", "bloom")}
+KINDS: dict[str, type[SoftPrompt]] = {"PROMPT_TUNING": InputPrompt, "PREFIX_TUNING": KeyValuePrefix}
+PEFT_CONFIGS: dict[str, Callable[[], peft.PeftConfig]] = {
+    "PROMPT_TUNING": lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=P),
+    "P_TUNING": lambda: peft.PromptEncoderConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=P, encoder_hidden_size=16
+    ),
+    "CPT": lambda: peft.CPTConfig(
+        task_type="CAUSAL_LM", cpt_token_ids=[9, 8, 7, 6], cpt_mask=[1] * P, cpt_tokens_type_mask=[1, 2, 3, 4]
+    ),
+    "MULTITASK_PROMPT_TUNING": lambda: peft.MultitaskPromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=P, num_tasks=3, num_ranks=2
+    ),
+    "PREFIX_TUNING": lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=P),
+    "projected PREFIX_TUNING": lambda: peft.PrefixTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=P, prefix_projection=True, encoder_hidden_size=16
+    ),
+    "CARTRIDGE": lambda: peft.CartridgeConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=P, num_frozen_tokens=1
+    ),
+}
+
+
+def save_with_peft(name: str, peft_name: str, folder: Path, **arguments: Any) -> None:
+    torch.manual_seed(2)
+    model = peft.get_peft_model(network_of(name), PEFT_CONFIGS[peft_name]())
+    if peft_name == "CPT":
+        with torch.no_grad():
+            model.get_submodule("prompt_encoder.default.delta_embedding").get_parameter("weight").normal_()
+    model.save_pretrained(str(folder), **arguments)
+
+
+def network_of(name: str, **overrides: Any) -> PreTrainedModel:
+    """A new tiny network, without grouped heads where the architecture has none: PEFT believes the config."""
+    return build_network(name, **{**UNGROUPED.get(name, {}), **overrides})
+
+
+@cache
+def model_of(name: str) -> FrozenModel:
+    return build_model(name, **UNGROUPED.get(name, {}))
+
+
+def config_of(name: str, **overrides: Any) -> PretrainedConfig:
+    return (network_of(name, **overrides) if overrides else model_of(name).network).config
+
+
+def prompt_for(name: str, kind: type[SoftPrompt], num_virtual_tokens: int = P) -> SoftPrompt:
+    """A random prompt; its vectors spread like trained ones, far more than the embeddings."""
+    generator = torch.Generator().manual_seed(3)
+    if kind is InputPrompt:
+        return InputPrompt(torch.randn(num_virtual_tokens, 32, generator=generator))
+    shape = key_value_shape(config_of(name))
+    pair = (2, shape.num_heads, num_virtual_tokens, shape.head_size)
+    return KeyValuePrefix(
+        tuple(tuple(torch.randn(pair, generator=generator)) for _ in range(shape.num_layers))
+    )
+
+
+def export(folder: Path, artefact: SoftPrompt, name: str = "llama", **notes: str) -> Path:
+    return export_peft(artefact, folder, config=config_of(name), base_model_name="some/base", notes=notes)
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_tensors(folder: Path, **changes: Tensor | None) -> None:
+    path = folder / "adapter_model.safetensors"
+    tensors = {**load_file(path), **changes}
+    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, path)

@@ -1,0 +1,245 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuningfork.errors import TaskError
+from tuningfork.tasks.task import Task, load_task, save_task, task_hash
+from tuningfork.tasks.template import escape
+
+ROUTING: dict[str, Any] = {
+    "name": "ticket routing",
+    "type": "classification",
+    "data": {
+        "train": "tickets.csv",
+        "test": "tickets-test.csv",
+        "inputs": {"message": "text"},
+        "target": "queue",
+    },
+    "prompt": "Choose the queue.\n\nMessage: {{message}}\nQueue:",
+    "labels": {"card_payment": "card payment", "cash": "cash"},
+    "metric": "accuracy",
+    "max_new_tokens": 16,
+}
+CHAT: dict[str, Any] = {
+    "name": "chat",
+    "type": "generation",
+    "data": {"train": "chats.jsonl", "messages": "messages"},
+    "prompt": "You answer for a coffee shop.",
+    "metric": "chrf",
+    "max_new_tokens": 64,
+}
+ROUTING_YAML = """\
+# my own comment
+name: ticket routing
+type: classification
+data:
+  train: data/tickets.csv
+  inputs: {message: text}
+  target: queue
+prompt: |
+  Choose the queue.
+
+  Message: {{message}}
+  Queue:
+labels:
+  0: card payment
+  1: cash
+metric: accuracy
+max_new_tokens: 16
+"""
+
+
+def changed(base: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {**base, **fields}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tickets.task.yaml"
+
+
+def load_text(file: Path, text: str) -> Task:
+    file.write_text(text, encoding="utf-8")
+    return load_task(file)
+
+
+def test_a_file_is_read(file: Path) -> None:
+    task = load_text(file, ROUTING_YAML)
+    assert task.name == "ticket routing"
+    assert task.prompt == "Choose the queue.\n\nMessage: {{message}}\nQueue:"
+    assert task.labels == {"0": "card payment", "1": "cash"}
+    assert task.template.variables == ("message",)
+    assert task.length_normalization == "none"
+    assert task.uses_chat_template
+    assert not task.is_conversation
+
+
+def test_data_paths_are_relative_to_the_file(file: Path) -> None:
+    task = load_text(file, ROUTING_YAML)
+    assert task.data.train == str(file.parent / "data" / "tickets.csv")
+    elsewhere = file.parent / "tasks" / "copy.yaml"
+    save_task(task, elsewhere)
+    assert "train: ../data/tickets.csv" in elsewhere.read_text()
+    assert load_task(elsewhere) == task
+
+
+@pytest.mark.parametrize("source", ["hf:owner/banking77", "https://example.org/rows.csv", "/data/rows.csv"])
+def test_addresses_and_absolute_paths_stay_as_they_are(file: Path, source: str) -> None:
+    assert load_text(file, ROUTING_YAML.replace("data/tickets.csv", source)).data.train == source
+
+
+def test_a_saved_file_explains_its_fields_and_shows_the_prompt_as_a_block(file: Path) -> None:
+    save_task(Task.model_validate(ROUTING), file)
+    text = file.read_text()
+    assert (
+        "# label in the data: the words the model should say for it\nlabels:\n  card_payment: card payment"
+        in text
+    )
+    assert "  # column with the right answer\n  target: queue" in text
+    assert "prompt: |-\n  Choose the queue.\n\n  Message: {{message}}\n  Queue:\n" in text
+    assert "output_schema" not in text
+    assert [entry.name for entry in file.parent.iterdir()] == [file.name]
+
+
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lambda text: bool(text.strip()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.dictionaries(WORDS, WORDS, min_size=2, max_size=4).filter(
+        lambda labels: len({" ".join(words.split()) for words in labels.values()}) == len(labels)
+    ),
+    instruction=WORDS,
+    column=WORDS,
+)
+def test_every_task_survives_its_file(
+    tmp_path_factory: pytest.TempPathFactory, labels: dict[str, str], instruction: str, column: str
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "a.yaml"
+    data = {"train": str(file.parent / "a.csv"), "inputs": {"x": column}, "target": column}
+    prompt = escape(instruction.strip()) + " {{x}}"
+    task = Task.model_validate(changed(ROUTING, data=data, labels=labels, prompt=prompt))
+    save_task(task, file)
+    assert load_task(file) == task
+
+
+def test_extraction_and_conversations_survive_their_files(file: Path) -> None:
+    schema = {"type": "object", "properties": {"tags": {"type": "array", "items": {"type": "string"}}}}
+    extraction = changed(ROUTING, type="extraction", labels=None, metric="field_f1", output_schema=schema)
+    for fields in (extraction, CHAT):
+        save_task(Task.model_validate(fields), file)
+        loaded = load_task(file)
+        assert task_hash(loaded) == task_hash(Task.model_validate(fields))
+        assert loaded.output_schema == fields.get("output_schema")
+
+
+def test_the_hash_minds_the_prompt_but_not_names_and_places() -> None:
+    original = task_hash(Task.model_validate(ROUTING))
+    moved = changed(ROUTING, name="other", data=changed(ROUTING["data"], train="x.csv", test=None))
+    assert task_hash(Task.model_validate(moved)) == original
+    for fields in (
+        {"prompt": "{{message}}"},
+        {"labels": {"card_payment": "card", "cash": "cash"}},
+        {"metric": "exact_match"},
+        {"data": changed(ROUTING["data"], target="other")},
+    ):
+        assert task_hash(Task.model_validate(changed(ROUTING, **fields))) != original
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"metric": "acuracy"}, r"metric: unknown metric 'acuracy': did you mean 'accuracy'\?"),
+        (
+            {"prompt": "{{mesage}}"},
+            r"prompt: variable \{\{mesage\}\} is not in data.inputs: did you mean 'message'",
+        ),
+        ({"prompt": "Classify."}, r"prompt: no variable, .* add \{\{message\}\}"),
+        ({"prompt": "a\n {{message"}, r"prompt: line 2, column 2: '\{\{' is never closed"),
+        ({"prompt": " \n"}, "prompt: the text prompt is empty"),
+        ({"labels": None}, "labels: a classification task needs at least two labels"),
+        ({"labels": {"a": "x"}}, "labels: a classification task needs at least two labels"),
+        ({"labels": {"a": "x", "b": " "}}, "labels: label 'b' has no words"),
+        ({"labels": {"a": "card  payment", "b": "card payment "}}, "labels: 'a' and 'b' both say"),
+        ({"type": "generation"}, "labels: only a classification task has labels, this one is generation"),
+        ({"output_schema": {"type": "object"}}, "output_schema: only an extraction task has one"),
+        (
+            {"type": "extraction", "labels": None, "output_schema": {"type": "array"}},
+            "output_schema: .* type must be 'object', found 'array'",
+        ),
+        ({"data": {"train": "a"}}, "data: give either inputs or messages, found neither"),
+        (
+            {"data": changed(ROUTING["data"], messages="m")},
+            "data: give either inputs or messages, found both",
+        ),
+        ({"data": {"train": "a", "inputs": {"message": "m"}}}, "data.target: name the column"),
+        ({"data": CHAT["data"]}, r"prompt: a task on conversations has no variables, found \{\{message\}\}"),
+    ],
+)
+def test_fields_that_do_not_fit_each_other(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(TaskError, match="^" + message):
+        Task.model_validate(changed(ROUTING, **fields))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "metric: accuracy",
+            "metrics: accuracy",
+            r"metrics: unknown field: did you mean 'metric'\?",
+        ),
+        ("  target:", "  tarket:", r"data\.tarket: unknown field: did you mean 'target'\?"),
+        ("name: ticket routing\n", "", "name: this field is required"),
+        (
+            "max_new_tokens: 16",
+            "max_new_tokens: many",
+            "max_new_tokens: input should be a valid integer, found 'many'",
+        ),
+        (
+            "max_new_tokens: 16",
+            "max_new_tokens: 0",
+            "max_new_tokens: input should be greater than or equal to 1",
+        ),
+        ("type: classification", "type: sorting", "type: input should be 'classification', 'generation' or"),
+        ("  1: cash", "  true: cash", r"labels\.1: input should be a valid string, found True"),
+        ("metric: accuracy", "metric: accuraci", "metric: unknown metric 'accuraci'"),
+        ("  1: cash", "  0: cash", 'line 15, column 3: not valid YAML: found duplicate key "0"'),
+        ("  1: cash", "\t1: cash", "line 15, column 1: not valid YAML"),
+        (
+            "type: classification",
+            "type: !!python/object:os.system x",
+            "not valid YAML: could not determine a constr",
+        ),
+    ],
+)
+def test_a_wrong_file_is_one_line_with_file_and_field(
+    file: Path, before: str, after: str, message: str
+) -> None:
+    assert before in ROUTING_YAML
+    with pytest.raises(TaskError, match=message) as caught:
+        load_text(file, ROUTING_YAML.replace(before, after))
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file(file: Path) -> None:
+    with pytest.raises(TaskError, match="there is no such task file"):
+        load_task(file)
+
+
+def test_files_that_are_no_task(file: Path) -> None:
+    with pytest.raises(TaskError, match=r"expected the fields of a task .* found \['a'\]"):
+        load_text(file, "- a")
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(TaskError, match="cannot be read: 'utf-8' codec"):
+        load_task(file)
+
+
+def test_a_task_does_not_change() -> None:
+    task = Task.model_validate(ROUTING)
+    with pytest.raises(ValueError, match="frozen"):
+        task.name = "other"

@@ -1,0 +1,115 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuningfork.errors import TaskError
+from tuningfork.tasks.template import Literal, PromptTemplate, Segment, Variable, escape
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
+TRICKY_TEXT = st.text(alphabet=st.sampled_from(["\\", "{", "}", "a", " ", "\n", "é"]), max_size=12)
+SEGMENTS = st.lists(st.one_of(TRICKY_TEXT.map(Literal), NAMES.map(Variable)), max_size=8)
+
+
+def joined(segments: list[Segment]) -> list[Segment]:
+    result: list[Segment] = []
+    for segment in segments:
+        if isinstance(segment, Literal) and result and isinstance(result[-1], Literal):
+            result[-1] = Literal(result[-1].text + segment.text)
+        else:
+            result.append(segment)
+    return [s for s in result if not (isinstance(s, Literal) and not s.text)]
+
+
+def test_segments_and_variables_in_order() -> None:
+    template = PromptTemplate("Q: {{question}}\nHint: {{ hint }} {{question}}!")
+    assert template.variables == ("question", "hint")
+    assert template.segments == (
+        Literal("Q: "),
+        Variable("question"),
+        Literal("\nHint: "),
+        Variable("hint"),
+        Literal(" "),
+        Variable("question"),
+        Literal("!"),
+    )
+
+
+def test_render_fills_every_place() -> None:
+    assert PromptTemplate("{{a}}-{{b}}-{{a}}").render({"a": "1", "b": "2", "unused": "3"}) == "1-2-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "rendered"),
+    [
+        (r"\{{x}}", "{{x}}"),
+        (r"\\{{x}}", "\\v"),
+        (r"\\\{{x}}", r"\{{x}}"),
+        (r"C:\dir\{x} }}", r"C:\dir\{x} }}"),
+        ("{{{x}}}", "{v}"),
+        ('{"key": {{x}}}', '{"key": v}'),
+    ],
+)
+def test_literal_braces_and_backslashes(text: str, rendered: str) -> None:
+    assert PromptTemplate(text).render({"x": "v"}) == rendered
+
+
+@given(TRICKY_TEXT)
+def test_escaped_text_reads_back_as_itself(text: str) -> None:
+    template = PromptTemplate(escape(text))
+    assert template.variables == ()
+    assert template.render({}) == text
+
+
+@given(SEGMENTS)
+def test_segments_survive_the_round_trip(segments: list[Segment]) -> None:
+    template = PromptTemplate.from_segments(segments)
+    assert list(template.segments) == joined(segments)
+    assert PromptTemplate(template.text) == template
+
+
+@given(SEGMENTS, st.dictionaries(NAMES, st.one_of(TRICKY_TEXT, NAMES.map("{{{{{}}}}}".format))))
+def test_values_are_never_expanded(segments: list[Segment], values: dict[str, str]) -> None:
+    template = PromptTemplate.from_segments(segments)
+    complete = {name: values.get(name, "{{" + name + "}}") for name in template.variables}
+    expected = "".join(s.text if isinstance(s, Literal) else complete[s.name] for s in segments)
+    assert template.render(complete) == expected
+
+
+@given(st.text(alphabet=st.sampled_from(["{", "}", "\\", "a", "1", " "]), max_size=15))
+def test_any_text_is_read_or_refused_with_a_position(text: str) -> None:
+    refused = ""
+    try:
+        template = PromptTemplate(text)
+    except TaskError as error:
+        refused = str(error)
+    else:
+        assert all("{{" + name in text.replace(" ", "") for name in template.variables)
+    assert not refused or refused.startswith("prompt line 1, column ")
+
+
+def test_unclosed_braces_name_the_position() -> None:
+    with pytest.raises(TaskError, match=r"prompt line 2, column 4: '\{\{' is never closed"):
+        PromptTemplate("first\nab {{name")
+
+
+@pytest.mark.parametrize("name", ["", "1a", "a b", "a.b", "a|upper", "ä"])
+def test_bad_names_are_refused(name: str) -> None:
+    with pytest.raises(TaskError, match=r"prompt line 1, column 3: .* is not a variable name"):
+        PromptTemplate("x {{" + name + "}}")
+
+
+def test_a_missing_value_suggests_the_close_one() -> None:
+    with pytest.raises(TaskError, match=r"uses \{\{mesage\}\}, which has no value: did you mean 'message'\?"):
+        PromptTemplate("{{mesage}}").render({"message": "hi"})
+
+
+def test_no_values_at_all() -> None:
+    with pytest.raises(TaskError, match="no values were given"):
+        PromptTemplate("{{x}}").render({})
+
+
+def test_equal_templates_have_equal_segments() -> None:
+    assert PromptTemplate("{{ a }}") == PromptTemplate("{{a}}")
+    assert len({PromptTemplate("{{ a }}"), PromptTemplate("{{a}}")}) == 1
+    assert PromptTemplate("a") != "a"
+    assert repr(PromptTemplate("a")) == "PromptTemplate('a')"

@@ -1,0 +1,209 @@
+"""The contract that every soft-prompt method keeps, whichever it is."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tuningfork
+from tests.tiny_models import (
+    RECURRENT,
+    build_model,
+    build_network,
+    build_tokenizer,
+    cast_network,
+    random_ids,
+    tiny_model,
+)
+from tests.training.toy_task import TEXT, TRAINSET, RecordingSink, toy_candidate, train_toy
+from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.training.checkpoint import Checkpoint
+from tuningfork.training.loop import Training
+from tuningfork.training.step import accumulate_gradients
+from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.registry import SOFT_METHODS
+
+PACKAGE = Path(tuningfork.__file__).parent
+ROWS = [random_ids(length, seed=length) for length in (9, 1, 5)]
+EVERYWHERE = [range(len(row)) for row in ROWS]
+ARTEFACTS = {"input": InputPrompt, "key-value": KeyValuePrefix}
+
+pytestmark = pytest.mark.parametrize("method", SOFT_METHODS.values(), ids=list(SOFT_METHODS))
+
+
+@pytest.fixture
+def model() -> FrozenModel:
+    return tiny_model("llama")
+
+
+def start(model: FrozenModel, method: SoftMethod, ids: list[int]) -> nn.Module:
+    return method.start(model, model.embed(ids).float())
+
+
+@torch.no_grad()
+def logits(model: FrozenModel, method: SoftMethod, module: nn.Module) -> Tensor:
+    return model.logits(ROWS, model.prefix([method.materialize(module)]), EVERYWHERE)
+
+
+def test_a_start_is_trainable_in_float32_and_no_part_of_the_model(
+    model: FrozenModel, method: SoftMethod
+) -> None:
+    parameters = list(start(model, method, TEXT).parameters())
+    assert parameters
+    weights = {weight.untyped_storage().data_ptr() for weight in model.network.parameters()}
+    for parameter in parameters:
+        assert parameter.dtype == torch.float32
+        assert parameter.requires_grad
+        assert parameter.is_leaf
+        assert parameter.untyped_storage().data_ptr() not in weights
+
+
+def test_a_start_shares_nothing_with_other_starts(model: FrozenModel, method: SoftMethod) -> None:
+    embeddings = model.embed(TEXT).float()
+    first, second = method.start(model, embeddings), method.start(model, embeddings)
+    before, expected = embeddings.clone(), logits(model, method, second)
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(embeddings, before)
+    assert torch.equal(logits(model, method, second), expected)
+    assert not torch.allclose(logits(model, method, first), expected)
+
+
+@pytest.mark.parametrize("num_virtual_tokens", [1, 5, 11])
+def test_a_prompt_has_as_many_virtual_tokens_as_its_start(
+    model: FrozenModel, method: SoftMethod, num_virtual_tokens: int
+) -> None:
+    prompt = method.materialize(start(model, method, random_ids(num_virtual_tokens, seed=3)))
+    assert isinstance(prompt, ARTEFACTS[method.kind])
+    assert prompt.num_virtual_tokens == num_virtual_tokens
+    assert model.prefix([prompt]).num_tokens == num_virtual_tokens
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2", "gemma3"])
+def test_step_0_equals_the_text_prompt(architecture: str, method: SoftMethod) -> None:
+    model = tiny_model(architecture)
+    expected = model.logits(ROWS, model.prefix([TEXT]), EVERYWHERE)
+    assert expected.std() > 0.9
+    found = logits(model, method, start(model, method, TEXT))
+    assert (found - expected).abs().max() <= 1e-5
+    without = model.logits(ROWS, model.prefix([]), EVERYWHERE)
+    assert (without - expected).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("architecture", RECURRENT)
+def test_step_0_equals_the_text_prompt_on_the_plain_path(architecture: str, method: SoftMethod) -> None:
+    if method.kind != "input":
+        pytest.skip("such a model has no place for keys and values")
+    model = tiny_model(architecture)
+    expected = model.logits(ROWS, model.prefix([TEXT]), EVERYWHERE)
+    found = logits(model, method, start(model, method, TEXT))
+    assert (found - expected).abs().max() <= 1e-5
+
+
+def test_making_a_prompt_has_no_side_effects(model: FrozenModel, method: SoftMethod) -> None:
+    module = start(model, method, TEXT)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    random_state = torch.get_rng_state()
+    first = logits(model, method, module)
+    assert torch.equal(logits(model, method, module), first)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert module.state_dict().keys() == before.keys()
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_a_detached_prompt_is_a_copy(model: FrozenModel, method: SoftMethod) -> None:
+    module = start(model, method, TEXT)
+    with torch.no_grad():
+        prompt = method.materialize(module).detached()
+        expected = model.logits(ROWS, model.prefix([prompt]), EVERYWHERE)
+        for parameter in module.parameters():
+            parameter.mul_(2.0)
+        assert torch.equal(model.logits(ROWS, model.prefix([prompt]), EVERYWHERE), expected)
+
+
+def test_only_the_prompt_gets_gradients(model: FrozenModel, method: SoftMethod) -> None:
+    module = start(model, method, TEXT)
+    accumulate_gradients(model, method.materialize(module), TRAINSET, micro_batch_size=4)
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+    assert all(weight.grad is None and not weight.requires_grad for weight in model.network.parameters())
+
+
+def test_training_lowers_the_loss_and_leaves_every_weight_bit_equal(
+    method: SoftMethod, tmp_path: Path
+) -> None:
+    model, sink = build_model("llama"), RecordingSink()
+    identity = model.identity()
+    weights = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    candidate = toy_candidate(model, method, max_steps=30, validate_every=15, weight_decay=0.1)
+    outcome = train_toy(model, candidate, tmp_path / "toy", sink=sink)
+
+    assert sum(sink.losses[-5:]) / 5 < sink.losses[0] - 2.0
+    validations = sink.validations
+    assert validations[-1].log_loss < validations[0].log_loss - 2.0
+    assert outcome.progress.best_step == 30
+    assert model.network.state_dict().keys() == weights.keys()
+    for name, weight in model.network.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+    assert model.identity(fresh=True) == identity
+
+
+def test_a_stored_training_gives_the_same_output(
+    model: FrozenModel, method: SoftMethod, tmp_path: Path
+) -> None:
+    candidate = toy_candidate(model, method)
+    training = Training(model, candidate, TRAINSET, higher_is_better=True)
+    for _ in range(3):
+        training.step()
+    training.checkpoint().save(tmp_path / "toy")
+    module = method.start(model, candidate.embeddings)
+    untrained = logits(model, method, module)
+    module.load_state_dict(training.checkpoint().module)
+    expected = logits(model, method, module)
+
+    other = method.start(model, candidate.embeddings)
+    other.load_state_dict(Checkpoint.load(tmp_path / "toy").module)
+    assert torch.equal(logits(model, method, other), expected)
+    assert not torch.allclose(expected, untrained, atol=0.1)
+
+
+def test_a_bfloat16_model_has_its_prompt_trained_in_float32(method: SoftMethod, tmp_path: Path) -> None:
+    network = cast_network(build_network("llama"), torch.bfloat16)
+    model, sink = FrozenModel(network, build_tokenizer(), name="bfloat16"), RecordingSink()
+    # So small a rate would be lost to rounding if the prompt were held in bfloat16.
+    candidate = toy_candidate(
+        model, method, learning_rate=1e-4, max_steps=4, weight_decay=0.0, max_gradient_norm=0.0
+    )
+    train_toy(model, candidate, tmp_path / "toy", sink=sink)
+    checkpoint = Checkpoint.load(tmp_path / "toy")
+    started = method.start(model, candidate.embeddings).state_dict()
+    assert started.keys() == checkpoint.module.keys()
+    for name, tensor in checkpoint.module.items():
+        assert tensor.dtype == torch.float32
+        moved = (tensor - started[name]).abs()
+        assert (moved > 0).float().mean() > 0.9, name
+        assert moved.max() < 1e-3, name
+    assert {tensor.dtype for tensor in checkpoint.optimizer.values()} == {torch.float32}
+    assert {weight.dtype for weight in model.network.parameters()} == {torch.bfloat16}
+
+
+def test_no_other_file_names_a_method(method: SoftMethod) -> None:
+    own_module = type(method).__module__.rpartition(".")[2]
+    own_files = {f"tuning/soft/{name}.py" for name in (own_module, "registry", "defaults")}
+    names = re.compile(rf"\b({method.name}|{type(method).__name__})\b")
+
+    def names_method(path: Path) -> bool:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        # The command line stays light: its help cannot import the registry to list what there is.
+        if path.parent.name == "cli":
+            lines = [line for line in lines if "help=" not in line]
+        return any(names.search(line) for line in lines)
+
+    found = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if names_method(path)}
+    assert found == own_files

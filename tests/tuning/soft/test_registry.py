@@ -1,0 +1,28 @@
+import pytest
+
+from tuningfork.errors import PromptError
+from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
+
+
+@pytest.mark.parametrize("name", SOFT_METHODS)
+def test_a_method_is_found_by_its_own_name(name: str) -> None:
+    assert get_soft_method(name) is SOFT_METHODS[name]
+    assert get_soft_method(name).name == name
+
+
+def test_each_method_has_its_own_format_in_peft() -> None:
+    peft = pytest.importorskip("peft")
+    formats = [method.peft_type for method in SOFT_METHODS.values()]
+    assert len(set(formats)) == len(formats)
+    assert set(formats) <= set(peft.PeftType.__members__)
+
+
+def test_a_slip_of_the_pen_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(PromptError, match=r"unknown soft-prompt method 'prompt-tunning': did you mean "):
+        get_soft_method("prompt-tunning")
+
+
+def test_an_unknown_name_is_answered_with_all_there_are() -> None:
+    everything = ", ".join(SOFT_METHODS)
+    with pytest.raises(PromptError, match=rf"unknown soft-prompt method 'xyz': expected one of {everything}"):
+        get_soft_method("xyz")

@@ -1,0 +1,119 @@
+"""Truth: the network's own forward over one unpadded row, with none of the project's code.
+
+Every batched path is compared with it, over prompts given as tokens, as an `InputPrompt` and as a
+`KeyValuePrefix`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from tests.tiny_models import BOS, random_ids
+from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.path import Segment
+
+PROMPT_KINDS = ("tokens", "input", "key_value")
+ROWS = [random_ids(length, seed=length) for length in (9, 1, 17, 3)]
+CHOICES = [[11], [11, 23], [11, 23, 40, 41], [11, 50], [60, 23, 61]]
+EVERYWHERE = [range(len(row)) for row in ROWS]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The same prompt twice: as segments for `FrozenModel.prefix`, and embedded (P, H) for the reference."""
+
+    segments: list[Segment]
+    embedded: Tensor
+
+
+def embed(network: PreTrainedModel, ids: Sequence[int]) -> Tensor:
+    return cast(Tensor, network.get_input_embeddings()(torch.tensor(list(ids), dtype=torch.long)))
+
+
+def random_embeddings(network: PreTrainedModel, count: int, seed: int) -> Tensor:
+    """Virtual tokens (P, H) as large as the network's own embeddings."""
+    own = embed(network, random_ids(40, seed=1))
+    return torch.randn(count, own.shape[1], generator=torch.Generator().manual_seed(seed)) * own.std()
+
+
+def make_prompt(model: FrozenModel, kind: str, length: int) -> Prompt:
+    """A prompt of `length` tokens, with a beginning-of-sequence token in front."""
+    network = model.network
+    ids = [BOS, *random_ids(length - 1, seed=31)]
+    if kind == "tokens":
+        return Prompt([ids], embed(network, ids))
+    if kind == "input":
+        virtual = random_embeddings(network, length - 2, seed=3)
+        last = ids[-1:]
+        embedded = torch.cat([embed(network, [BOS]), virtual, embed(network, last)])
+        return Prompt([[BOS], InputPrompt(virtual), last], embedded)
+    front, rest = ids[:-1], ids[-1:]
+    return Prompt([text_key_values(model, front), rest], embed(network, ids))
+
+
+@torch.no_grad()
+def text_key_values(model: FrozenModel, ids: Sequence[int]) -> KeyValuePrefix:
+    """The keys and values that a text leaves behind."""
+    layers = model.prefix([list(ids)]).layers
+    return KeyValuePrefix(tuple(None if pair is None else (pair[0][0], pair[1][0]) for pair in layers))
+
+
+def row_logits(network: PreTrainedModel, prompt: Tensor, row: Sequence[int]) -> Tensor:
+    """Logits (T, V) of one row behind an embedded prompt (P, H)."""
+    embeddings = torch.cat([prompt, embed(network, row)])[None]
+    logits = network(inputs_embeds=embeddings, use_cache=False).logits
+    return cast(Tensor, logits[0, prompt.shape[0] :])
+
+
+def row_logits_after(
+    network: PreTrainedModel, layers: Sequence[tuple[Tensor, Tensor]], row: Sequence[int]
+) -> Tensor:
+    """Logits (T, V) of one row behind keys and values (A, P, D) per layer."""
+    cache = DynamicCache()
+    for index, (keys, values) in enumerate(layers):
+        cache.update(keys[None], values[None], index)
+    return cast(Tensor, network(input_ids=torch.tensor([list(row)]), past_key_values=cache).logits[0])
+
+
+@torch.no_grad()
+def expected_logits(network: PreTrainedModel, prompt: Tensor) -> Tensor:
+    """Logits (N, V) at every position of `ROWS`."""
+    return torch.cat([row_logits(network, prompt, row) for row in ROWS])
+
+
+@torch.no_grad()
+def expected_scores(network: PreTrainedModel, prompt: Tensor) -> Tensor:
+    """Log-probabilities (B, C) of `CHOICES` after `ROWS`."""
+    scores = torch.zeros(len(ROWS), len(CHOICES))
+    for b, row in enumerate(ROWS):
+        for c, choice in enumerate(CHOICES):
+            after = row_logits(network, prompt, [*row, *choice])[len(row) - 1 : -1].log_softmax(dim=-1)
+            scores[b, c] = sum(after[step, token] for step, token in enumerate(choice))
+    return scores
+
+
+@torch.no_grad()
+def expected_answer(network: PreTrainedModel, prompt: Tensor, row: Sequence[int], count: int) -> list[int]:
+    """Greedy continuation of one row, everything computed again for each token."""
+    made: list[int] = []
+    for _ in range(count):
+        made.append(int(row_logits(network, prompt, [*row, *made])[-1].argmax()))
+    return made
+
+
+def label_loss(logits: Tensor) -> Tensor:
+    """A loss over logits (N, V) at every position of `ROWS`, whose labels stay the same."""
+    labels = torch.tensor(random_ids(logits.shape[0], seed=8))
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+
+
+def relative_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Norm of the difference of two lists of tensors over the norm of the second."""
+    flat_found = torch.cat([tensor.flatten() for tensor in found])
+    flat_expected = torch.cat([tensor.flatten() for tensor in expected])
+    return float((flat_found - flat_expected).norm() / flat_expected.norm())
