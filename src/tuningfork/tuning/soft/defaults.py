@@ -26,5 +26,5 @@ EXAMPLE_SETTINGS: Mapping[str, tuple[str, float]] = MappingProxyType(
 )
 """Method and learning rate that validation chose for a shipped example on the bundled model.
 
-The demo starts from them, so that it takes minutes; `tune` on the same example searches.
+The demo starts from them, so that it takes minutes; `tune` on an example searches and may choose others.
 """
