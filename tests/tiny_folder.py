@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from tests.tiny_models import build_network
+from tests.tiny_models import build_network, wrap_tokenizer
 
 MAXIMUM_LENGTH = 2048
 CHAT_TEMPLATE = (
@@ -54,14 +54,7 @@ def build_byte_tokenizer() -> PreTrainedTokenizerFast:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, normalized=False) for token in _SPECIAL])
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=backend,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        chat_template=CHAT_TEMPLATE,
-    )
+    return wrap_tokenizer(backend, CHAT_TEMPLATE)
 
 
 def save_tiny_model(folder: Path, *, change: float = 0.0) -> Path:

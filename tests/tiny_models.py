@@ -145,6 +145,11 @@ def build_tokenizer(
     words = {f"w{index}": index for index in range(PAD + 1, VOCABULARY_SIZE)}
     backend = Tokenizer(WordLevel({**special, **words}, unk_token="<unk>"))
     backend.pre_tokenizer = WhitespaceSplit()
+    return wrap_tokenizer(backend, chat_template)
+
+
+def wrap_tokenizer(backend: Tokenizer, chat_template: str | None) -> PreTrainedTokenizerFast:
+    """`backend`, which knows the four control tokens, as transformers wants it."""
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         unk_token="<unk>",

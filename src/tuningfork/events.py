@@ -62,12 +62,13 @@ class StepFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class Validated(Event):
-    """Candidate `candidate` was scored on the validation split after `step` steps."""
+    """Candidate `candidate` was scored on held-out rows after `step` steps."""
 
     candidate: str
     step: int
     metric: str
-    score: float
+    score: float | None
+    """The metric; None where only the log-loss was measured."""
     log_loss: float
     is_best: bool
 

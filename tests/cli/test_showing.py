@@ -18,8 +18,8 @@ def test_a_run_is_shown_with_all_it_rests_on(runs: Path, capsys: pytest.CaptureF
         "Prompt prompt_tuning, learning rate 0.1, ",
         "Data 13 train / 5 validation / 6 test",
         "accuracy on test (n = 6)",
-        "Candidates on validation",
-        "0.1 0 4",
+        "Candidates on held-out rows",
+        "0.1 1 0 4",
     ):
         assert expected in printed
 

@@ -25,7 +25,8 @@ def result(**changes: Any) -> TuneResult:
     )  # fmt: skip
     fields: dict[str, Any] = {
         "metric": "exact_match", "digits": 1, "higher_is_better": True, "num_train": 50, "num_validation": 20,
-        "num_test": 1000, "ways": ways, "candidates": (), "text_validation_log_loss": 1.0, "start_gap": 0.0,
+        "num_folds": 1, "num_test": 1000, "ways": ways, "candidates": (), "text_validation_log_loss": 1.0,
+        "start_gap": 0.0,
         "verdict": verdict, "band": None, "test_reads": 1, "base_is_unchanged": True, "seconds": 61.2,
     }  # fmt: skip
     return TuneResult(**{**fields, **changes})
@@ -79,12 +80,12 @@ def test_candidates_are_listed_best_first_within_80_columns() -> None:
     candidates = tuple(
         CandidateRecord(
             name=f"c{loss}", method="prefix_tuning", num_virtual_tokens=122, learning_rate=0.03, seed=loss,
-            steps=1000, best_step=990, score=0.912, log_loss=float(loss), seconds=1234.0,
+            num_trainings=30, steps=1000, best_step=990, score=0.912, log_loss=float(loss), seconds=1234.0,
         )
         for loss in (3, 1, 2)
     )  # fmt: skip
     lines = printed(print_candidates, candidates, "exact_match").splitlines()
-    assert [line.split()[3] for line in lines[-3:]] == ["1", "2", "3"]
+    assert [line.split()[4] for line in lines[-3:]] == ["1", "2", "3"]
     assert max(map(len, lines)) <= 80
     assert len(lines) == 5
 

@@ -26,6 +26,8 @@ GIVEN = {
     "seed": ("--seed", "5"),
     "num_seeds": ("--seeds", "2"),
     "refit": ("--refit", "no"),
+    "num_folds": ("--folds", "4"),
+    "num_repeats": ("--fold-repeats", "2"),
     "skip_bad_rows": ("--skip-bad-rows",),
     "limit": ("--limit", "20"),
 }

@@ -109,7 +109,7 @@ def test_bad_rows_can_be_skipped_and_are_named(tmp_path: Path, model: Path) -> N
     (tmp_path / "ragged.csv").write_text("".join([*CSV, "Refund, please,a\n"]), encoding="utf-8")
     printed = call(tmp_path, "tune", "ragged.csv", "--skip-bad-rows", "--dry-run", "--model", model)
     assert "Skipped   ragged.csv line 22: 3 columns, the header has 2" in printed
-    assert "Data      10 train / 4 validation / 6 test" in printed
+    assert "Data      14 train, in 3 folds to choose settings / 6 test" in printed
 
 
 def test_row_with_an_unknown_label(tmp_path: Path, model: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tuningfork.data.checks import find_leaks
 from tuningfork.data.example import Example
-from tuningfork.data.splits import Splits, split_examples
+from tuningfork.data.splits import Splits, cross_validation_folds, split_examples
 from tuningfork.data.store import ExampleStore
 from tuningfork.errors import DataError
 
@@ -214,3 +214,43 @@ def test_a_store_is_split_into_views() -> None:
     expected = split_examples(rows, seed=0)
     assert list(splits.test) == list(expected.test)
     assert repr(splits.train) == "ExampleView(22 of 40 examples)"
+
+
+@settings(max_examples=100)
+@given(rows=ROWS, seed=st.integers(0, 5), num_folds=st.integers(2, 5))
+def test_folds_hold_out_every_row_once_and_never_an_input_they_train_on(
+    rows: list[Example], seed: int, num_folds: int
+) -> None:
+    rows = [Example(row.inputs, row.targets, source=str(number)) for number, row in enumerate(rows)]
+    num_inputs = len({row.inputs["text"].strip().casefold() for row in rows})
+    if num_inputs == 1:
+        return
+    num_folds = min(num_folds, num_inputs)
+    folds = cross_validation_folds(rows, num_folds, seed=seed, num_repeats=2)
+    assert len(folds) == 2 * num_folds
+    for partition in (folds[:num_folds], folds[num_folds:]):
+        held_out = [source for fold in partition for source in sources(fold.validation)]
+        assert sorted(held_out) == sorted(sources(rows))
+    for fold in folds:
+        assert sorted(sources(fold.train) + sources(fold.validation)) == sorted(sources(rows))
+        assert find_leaks(fold.train, fold.validation) == []
+    backwards = cross_validation_folds(rows[::-1], num_folds, seed=seed, num_repeats=2)
+    texts = [[[example.inputs for example in part] for part in (f.train, f.validation)] for f in folds]
+    assert [[[e.inputs for e in part] for part in (f.train, f.validation)] for f in backwards] == texts
+
+
+def test_folds_are_of_one_size_and_hold_the_classes_in_proportion() -> None:
+    folds = cross_validation_folds(labelled(48, 6), 3, seed=0, num_repeats=2)
+    for fold in folds:
+        counts = Counter(example.targets[0] for example in fold.validation)
+        assert len(fold.validation) == 16
+        assert set(counts.values()) == {2, 3}
+        assert len(counts) == 6
+    first, second = ({frozenset(sources(fold.validation)) for fold in folds[i : i + 3]} for i in (0, 3))
+    assert first.isdisjoint(second)
+
+
+def test_rows_that_are_all_alike_cannot_be_folded() -> None:
+    rows = [Example({"text": "same"}, (label,)) for label in "ab"]
+    with pytest.raises(DataError, match="all rows have the same input, so none can be held out"):
+        cross_validation_folds(rows, 3, seed=0)

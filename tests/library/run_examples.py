@@ -46,8 +46,9 @@ def prompt_record(kind: Literal["soft", "text"], text: str = "Say it.") -> Promp
 def tune_result() -> TuneResult:
     """A result with one way of prompting."""
     return TuneResult(
-        metric="accuracy", digits=3, higher_is_better=True, num_train=10, num_validation=4, num_test=5,
-        ways=(WAY,), candidates=(), text_validation_log_loss=0.7, start_gap=0.0, verdict=VERDICT, band=None,
+        metric="accuracy", digits=3, higher_is_better=True, num_train=10, num_validation=4, num_folds=1,
+        num_test=5, ways=(WAY,), candidates=(), text_validation_log_loss=0.7, start_gap=0.0,
+        verdict=VERDICT, band=None,
         test_reads=1, base_is_unchanged=True, seconds=1.0,
     )  # fmt: skip
 

@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from tests.recipes.conftest import RecordingSink
 from tuningfork.data.store import load_examples
 from tuningfork.recipes.demo import DEMO_TASKS, DemoTask, examples_folder
 from tuningfork.recipes.task_file import columns_of
@@ -25,5 +28,10 @@ def test_task_loads_its_rows_and_its_options_are_valid(demo_task: DemoTask) -> N
 
 
 @pytest.mark.parametrize("demo_task", DEMO_TASKS, ids=lambda demo_task: demo_task.folder)
-def test_everything_before_training_passes_on_the_bundled_model(demo_task: DemoTask) -> None:
-    plan(load_task(examples_folder() / demo_task.folder / "task.yaml"), demo_task.options)
+def test_plan_on_the_bundled_model_starts_from_the_text_prompt(
+    demo_task: DemoTask, sink: RecordingSink
+) -> None:
+    plan(load_task(examples_folder() / demo_task.folder / "task.yaml"), demo_task.options, sink=sink)
+    data, announced = sink.messages[-2:]
+    assert re.match(r"Data      \d+ train, in 3 folds to choose settings / \d+ test \(test from ", data)
+    assert announced.endswith("step 0 equals the text prompt")

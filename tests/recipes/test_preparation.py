@@ -17,8 +17,9 @@ from tuningfork.tasks.task import Task
 def test_parts_share_no_input_and_do_not_depend_on_the_order_of_rows(
     kind: str, tmp_path: Path, tasks: dict[str, Task], model: FrozenModel, sink: RecordingSink
 ) -> None:
-    prepared = prepare(tasks[kind], model, TuneOptions(), sink)
-    parts = (prepared.train, prepared.validation, prepared.test)
+    prepared = prepare(tasks[kind], model, TuneOptions(refit="no"), sink)
+    (fold,) = prepared.folds
+    parts = (fold.train, fold.validation, prepared.test)
     inputs = [{input_digest(example) for example in part} for part in parts]
     assert sum(map(len, inputs)) == len(set.union(*inputs)) == len(ROWS[kind])
     backwards = write_rows(tmp_path / "rows.jsonl", reversed(ROWS[kind]))
@@ -27,6 +28,17 @@ def test_parts_share_no_input_and_do_not_depend_on_the_order_of_rows(
     assert (again.data_hash, again.test_hash) == (prepared.data_hash, prepared.test_hash)
     other = prepare(tasks[kind], model, TuneOptions(seed=1), sink)
     assert other.test_hash != prepared.test_hash
+
+
+def test_few_rows_are_divided_into_folds_that_hold_out_each_row_once(
+    tasks: dict[str, Task], model: FrozenModel, sink: RecordingSink
+) -> None:
+    prepared = prepare(tasks["classification"], model, TuneOptions(num_folds=4, num_repeats=2), sink)
+    rows = sorted(example.source for example in prepared.rows)
+    for folds in (prepared.folds[:4], prepared.folds[4:]):
+        assert sorted(example.source for fold in folds for example in fold.validation) == rows
+    assert f"Data      {len(rows)} train, in 8 folds to choose settings / " in sink.messages[-1]
+    assert prepare(tasks["classification"], model, TuneOptions(refit="no"), sink).validation != prepared.rows
 
 
 def test_room_for_the_longest_answer_is_checked_before_training(
@@ -97,6 +109,6 @@ def test_own_test_set_may_be_one_row_but_not_the_training_rows(
     data = tasks["generation"].data.model_copy(update={"test": str(test)})
     prepared = prepare(tasks["generation"].model_copy(update={"data": data}), model, TuneOptions(), sink)
     assert [example.targets for example in prepared.test] == [("x",)]
-    assert len(prepared.train) + len(prepared.validation) == len(REPLIES) - 1
+    assert len(prepared.rows) == len(REPLIES) - 1
     assert any(message.startswith(f"Leak      {test} line 1 has the input of ") for message in sink.messages)
     assert "Left out  1 training rows whose input is also in the test set" in sink.messages

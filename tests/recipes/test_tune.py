@@ -164,10 +164,13 @@ def test_few_rows_are_refitted_on_all_of_them(
     refitted = options.model_copy(update={"refit": "auto", "num_seeds": 2})
     folder = tune(tasks["classification"], refitted, runs_folder=tmp_path, model=model, sink=sink)
     searched, *seeds = folder.result.candidates
+    assert searched.num_trainings == folder.result.num_folds == 3
     assert searched.log_loss is not None
+    assert searched.log_loss < folder.result.text_validation_log_loss
     assert [(seed.steps, seed.score, seed.log_loss) for seed in seeds] == [
         (searched.best_step, None, None)
     ] * 2
+    assert folder.result.num_validation == 0
     prompt, soft = folder.load_prompt()
     assert soft is not None
     assert prompt.seed == 0

@@ -90,6 +90,7 @@ def test_any_progress_survives(
         best=Validation(metric, log_loss, step),
         best_metric=best_metric,
         last_loss=last_loss,
+        validations={0: Validation(None, log_loss, step), step + 1: Validation(metric, log_loss, step)},
     )
     path = tmp_path_factory.mktemp("any") / "c"
     replace(some_checkpoint(progress), sampler_order=order).save(path)
@@ -133,13 +134,13 @@ def test_a_file_that_is_missing_or_holds_something_else_is_refused(tmp_path: Pat
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
     some_checkpoint().save(tmp_path / "c")
-    rewrite(tmp_path / "c", version=2, progress={"unknown": 1})
-    with pytest.raises(RunError, match="c: checkpoint version 2, expected 1"):
+    rewrite(tmp_path / "c", version=99, progress={"unknown": 1})
+    with pytest.raises(RunError, match="c: checkpoint version 99, expected 2"):
         Checkpoint.load(tmp_path / "c")
 
 
 def test_an_incomplete_checkpoint_is_refused(tmp_path: Path) -> None:
-    described = json.dumps({"version": 1, "progress": asdict(PROGRESS)})
+    described = json.dumps({"version": 2, "progress": asdict(PROGRESS)})
     save_file({"module.a": torch.ones(2)}, str(tmp_path / "c"), metadata={"checkpoint": described})
     with pytest.raises(RunError, match="c: the checkpoint cannot be read"):
         Checkpoint.load(tmp_path / "c")

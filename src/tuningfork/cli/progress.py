@@ -71,8 +71,8 @@ class ProgressSink:
                 self._loss = f"loss {event.loss:.2f}"
                 self._advance(event.candidate)
             case Validated():
-                mark = f"val {event.log_loss:.2f}, {event.metric} {event.score:.3g}"
-                self._validated[event.candidate] = mark
+                score = "" if event.score is None else f", {event.metric} {event.score:.3g}"
+                self._validated[event.candidate] = f"val {event.log_loss:.2f}{score}"
                 self._update(detail=self._detail(event.candidate))
             case StageFinished():
                 self._end()

@@ -45,9 +45,14 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
         else "the text prompt (nothing tuned was better on validation)"
     )
     console.print(f"Prompt    {chosen}", highlight=False, markup=False)
+    held_out = (
+        f"in {result.num_folds} folds to choose settings"
+        if result.num_folds > 1
+        else f"{result.num_validation} validation"
+    )
+    separator = ", " if result.num_folds > 1 else " / "
     console.print(
-        f"Data      {result.num_train} train / {result.num_validation} validation / {result.num_test} test",
-        highlight=False,
+        f"Data      {result.num_train} train{separator}{held_out} / {result.num_test} test", highlight=False
     )
     console.print()
     print_result(console, result)

@@ -50,20 +50,21 @@ def print_predictions(
 
 
 def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], metric: str) -> None:
-    """Print every candidate with its validation figures, best first."""
-    table = Table(box=None, header_style="bold", title="Candidates on validation", title_justify="left")
-    for name in ("method", "P", "lr", "seed", "steps", "best at", metric, "log-loss", "seconds"):
+    """Print every candidate with its figures on held-out rows, best first."""
+    table = Table(box=None, header_style="bold", title="Candidates on held-out rows", title_justify="left")
+    for name in ("method", "P", "lr", "runs", "seed", "steps", "best at", metric, "log-loss", "seconds"):
         table.add_column(name, justify="left" if name == "method" else "right")
     for candidate in sorted(candidates, key=_log_loss_or_last):
         table.add_row(
             candidate.method,
             str(candidate.num_virtual_tokens),
             f"{candidate.learning_rate:g}",
+            str(candidate.num_trainings),
             str(candidate.seed),
             str(candidate.steps),
             str(candidate.best_step),
-            "all rows" if candidate.score is None else f"{candidate.score:.3f}",
-            "-" if candidate.log_loss is None else f"{candidate.log_loss:.3f}",
+            "-" if candidate.score is None else f"{candidate.score:.3f}",
+            "all rows" if candidate.log_loss is None else f"{candidate.log_loss:.3f}",
             f"{candidate.seconds:.0f}",
         )
     console.print(table)

@@ -59,7 +59,13 @@ SeedOption = Annotated[int, _training("--seed", help="Split, order of the rows, 
 SeedsOption = Annotated[int, _training("--seeds", help="Trainings of the best setting.", min=1)]
 RefitOption = Annotated[
     Literal["auto", "yes", "no"],
-    _training("--refit", help="Train the best setting on validation rows too; auto: below 50 rows."),
+    _training("--refit", help="Train the best setting on the rows that chose it too; auto: below 50 rows."),
+]
+FoldsOption = Annotated[
+    int, _training("--folds", help="Below 50 rows: parts of the cross-validation.", min=2)
+]
+RepeatsOption = Annotated[
+    int, _training("--fold-repeats", help="Below 50 rows: cross-validations, each with other parts.", min=1)
 ]
 DtypeOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],

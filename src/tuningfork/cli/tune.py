@@ -59,6 +59,8 @@ def tune(
     seed: training.SeedOption = 0,
     num_seeds: training.SeedsOption = 3,
     refit: training.RefitOption = "auto",
+    num_folds: training.FoldsOption = 3,
+    num_repeats: training.RepeatsOption = 1,
     dtype: training.DtypeOption = "auto",
 ) -> None:
     """Tune a prompt: search, choose on validation, prove on test, save."""

@@ -22,10 +22,20 @@ class Splits:
     train: Sequence[Example]
     validation: Sequence[Example]
     test: Sequence[Example]
+    development: Sequence[Example]
+    """`train` and `validation` together."""
     is_stratified: bool
     """Whether each part holds the classes in the same proportions, as far as their rows allow."""
     left_out: int = 0
     """Rows whose input is in the test set that was given; they are in no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One division of the rows that are not for testing: some to train on, the others to judge by."""
+
+    train: Sequence[Example]
+    validation: Sequence[Example]
 
 
 def split_examples(
@@ -69,9 +79,42 @@ def split_examples(
         train=ExampleView(examples, parts["train"]),
         validation=ExampleView(examples, parts["validation"]),
         test=ExampleView(examples, parts["test"]) if test is None else test,
+        development=ExampleView(examples, [*parts["train"], *parts["validation"]]),
         is_stratified=is_stratified,
         left_out=len(examples) - row_count,
     )
+
+
+def cross_validation_folds(
+    examples: Sequence[Example], num_folds: int, *, seed: int, num_repeats: int = 1
+) -> list[Fold]:
+    """Returns `num_folds` folds for each of `num_repeats` partitions of the rows.
+
+    Within a partition each row is in exactly one validation part. Rows with the same input stay together, and
+    each part holds the classes of `split_examples` in the same proportions. Fewer folds are made where there
+    are fewer different inputs; the partitions depend on the rows and `seed`, not on the order of the rows.
+
+    Raises:
+        DataError: If all rows have the same input.
+    """
+    by_input, classes, _ = _survey(examples, set(), None)
+    num_folds = min(num_folds, len(by_input))
+    if num_folds < 2:
+        raise DataError("all rows have the same input, so none can be held out. Add examples with others.")
+    generator = random.Random(seed)
+    folds: list[Fold] = []
+    for _ in range(num_repeats):
+        parts: list[list[int]] = [[] for _ in range(num_folds)]
+        # Dealing on from class to class, instead of anew in each, keeps the parts equally large.
+        groups = [group for stratum in _stratify(examples, by_input, classes, generator) for group in stratum]
+        for number, group in enumerate(groups):
+            parts[number % num_folds] += group
+        for part in parts:
+            held_out = set(part)
+            rest = [position for other in parts for position in other if position not in held_out]
+            generator.shuffle(rest)
+            folds.append(Fold(ExampleView(examples, rest), ExampleView(examples, part)))
+    return folds
 
 
 def _survey(

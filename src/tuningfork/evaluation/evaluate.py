@@ -15,6 +15,7 @@ from tuningfork.tasks.metrics import Metric, get_metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
 from tuningfork.tasks.verbalizer import Verbalizer
+from tuningfork.training.checkpoint import Validation
 from tuningfork.training.objectives import row_losses
 from tuningfork.types import TrainingRow
 
@@ -62,6 +63,17 @@ class Evaluator:
         self._renderer = renderer
         self._batch_size = batch_size
         self.metric: Metric = get_metric(task.metric)
+
+    def validate(
+        self, prefix: PrefixState, examples: Sequence[Example], *, generates: bool = True
+    ) -> Validation:
+        """What selection needs of an evaluation; unless it `generates`, no metric of generated answers."""
+        if generates or self._renderer.choices is not None:
+            found = self.evaluate(prefix, examples)
+            return Validation(found.mean_score, found.mean_log_loss, len(examples))
+        rows = [self._renderer.row_ids(example) for example in examples]
+        log_losses = self._answer_log_losses(prefix, rows, examples)
+        return Validation(None, sum(log_losses) / len(log_losses), len(log_losses))
 
     def evaluate(self, prefix: PrefixState, examples: Sequence[Example]) -> Evaluation:
         """Score the prompt behind `prefix` on `examples`, each with at least one target."""

@@ -22,7 +22,6 @@ R = TypeVar("R", bound=Record)
 
 _RUN, _RESULT, _PROMPT = "run.json", "result.json", "prompt.json"
 _SOFT_PROMPT, _METRICS, _TASK = "prompt.safetensors", "metrics.jsonl", "task.yaml"
-_RANKINGS = "rankings.json"
 _PREDICTIONS, _CHECKPOINTS, _TEST_READS = "test_predictions.jsonl", "checkpoints", "test_reads.jsonl"
 
 
@@ -34,7 +33,6 @@ class RunFolder:
     task.yaml               the task as it was used
     metrics.jsonl           every step and validation
     checkpoints/            one file for each candidate
-    rankings.json           how each stage of the search ranked its candidates
     prompt.json             the prompt that was chosen
     prompt.safetensors      its tensors, if it is soft
     test_predictions.jsonl  what each way of prompting answered on the test split
@@ -112,22 +110,6 @@ class RunFolder:
     def checkpoint_path(self, candidate: str) -> Path:
         """Where the checkpoint of `candidate` lies."""
         return self.path / _CHECKPOINTS / f"{candidate}.safetensors"
-
-    def save_ranking(self, stage: str, candidates: Sequence[str]) -> None:
-        """Write down how a stage of the search ranked its candidates, best first."""
-        rankings = {**self._rankings(), stage: list(candidates)}
-        write_text(self.path / _RANKINGS, json.dumps(rankings, indent=2))
-
-    def load_ranking(self, stage: str) -> list[str] | None:
-        """The candidates of a stage that has ended, best first; None if it has not."""
-        return self._rankings().get(stage)
-
-    def _rankings(self) -> dict[str, list[str]]:
-        path = self.path / _RANKINGS
-        if not path.is_file():
-            return {}
-        found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-        return found
 
     def open_metrics(self, step_of: Callable[[str], int]) -> "MetricsFile":
         """The metrics, without those that come after a candidate's checkpoint at `step_of(candidate)`."""

@@ -45,7 +45,14 @@ class TuneOptions(Record):
     num_seeds: int = Field(default=3, ge=1)
     """Trainings of the chosen setting, each with another order of the rows."""
     refit: Literal["auto", "yes", "no"] = "auto"
-    """Whether the chosen setting is trained on validation rows too; auto does below 50 rows together."""
+    """Whether the chosen setting is trained on validation rows too; auto does below 50 rows together.
+
+    Below 50 rows, unless this is no, settings are chosen by cross-validation over all of them.
+    """
+    num_folds: int = Field(default=3, ge=2)
+    """Parts of a cross-validation."""
+    num_repeats: int = Field(default=1, ge=1)
+    """Cross-validations, each with other parts; the settings are judged by all of them together."""
     skip_bad_rows: bool = False
     limit: int | None = Field(default=None, ge=1)
     """Read at most this many rows."""
@@ -112,13 +119,15 @@ class WayRecord(Record):
 
 
 class CandidateRecord(Record):
-    """One candidate, on the validation split; without figures there if it was trained on that split too."""
+    """One candidate, on held-out rows; without figures there if it was trained on all rows."""
 
     name: str
     method: str
     num_virtual_tokens: int
     learning_rate: float
     seed: int
+    num_trainings: int
+    """1, or one for each fold of a cross-validation; the figures are of all held-out rows together."""
     steps: int
     best_step: int
     score: float | None
@@ -156,6 +165,9 @@ class TuneResult(Record):
     higher_is_better: bool
     num_train: int
     num_validation: int
+    """Rows that were held out to choose settings and not trained on; 0 after a cross-validation."""
+    num_folds: int
+    """Folds of the cross-validation that chose the settings; 1 without one."""
     num_test: int
     ways: tuple[WayRecord, ...]
     candidates: tuple[CandidateRecord, ...]

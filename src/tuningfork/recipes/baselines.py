@@ -1,15 +1,16 @@
 """Prompts that need no training: demonstrations chosen on validation."""
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuningfork.data.example import Example
-from tuningfork.evaluation.evaluate import Evaluation, Evaluator
+from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import Prepared
-from tuningfork.training.checkpoint import Validation
+from tuningfork.training.checkpoint import pooled
 from tuningfork.training.loop import selection_score
 
 _NUM_DEMONSTRATIONS = (2, 4, 8, 12)
@@ -26,33 +27,39 @@ class FewShot:
     stored_bytes: int
 
 
-def as_validation(evaluation: Evaluation) -> Validation:
-    """What selection needs of an evaluation on the validation split."""
-    return Validation(evaluation.mean_score, evaluation.mean_log_loss, len(evaluation.scores))
-
-
 def choose_few_shot(
     prepared: Prepared, model: FrozenModel, evaluator: Evaluator, *, seed: int
 ) -> FewShot | None:
-    """The best number of demonstrations on validation; None if not even the fewest fit the model."""
-    ordered = _spread(prepared.train, seed)
-    longest = max(
-        len(prepared.renderer.row_ids(example)) for example in (*prepared.validation, *prepared.test)
-    )
-    answer = prepared.task.max_new_tokens
+    """The best number of demonstrations on held-out rows; None if not even the fewest fit the model."""
+    pools = [_spread(fold.train, seed) for fold in prepared.folds]
+    shown = _spread(prepared.rows, seed) if prepared.is_cross_validated else pools[0]
+    generates = not prepared.is_cross_validated
+    room = _room_for_demonstrations(prepared, model)
     best: tuple[float, FewShot] | None = None
     for count in _NUM_DEMONSTRATIONS:
-        if count > len(ordered):
+        prefixes = [prepared.renderer.few_shot_prefix_ids(pool[:count]) for pool in (*pools, shown)]
+        if count > min(map(len, pools)) or max(map(len, prefixes)) > room:
             break
-        ids = prepared.renderer.few_shot_prefix_ids(ordered[:count])
-        if model.maximum_length is not None and len(ids) + longest + answer > model.maximum_length:
-            break
-        evaluation = evaluator.evaluate(model.prefix([ids]), prepared.validation)
-        score = selection_score(as_validation(evaluation), higher_is_better=evaluator.metric.higher_is_better)
+        found = [
+            evaluator.validate(model.prefix([ids]), fold.validation, generates=generates)
+            for ids, fold in zip(prefixes, prepared.folds, strict=False)
+        ]
+        score = selection_score(pooled(found), higher_is_better=evaluator.metric.higher_is_better)
         if best is None or score > best[0]:
+            ids = prefixes[-1]
             stored = len(str(model.tokenizer.decode(ids)).encode())
             best = (score, FewShot(count, ids, stored))
     return None if best is None else best[1]
+
+
+def _room_for_demonstrations(prepared: Prepared, model: FrozenModel) -> float:
+    """Tokens that a prompt may have so that every row and its answer still fit behind it."""
+    if model.maximum_length is None:
+        return math.inf
+    longest = max(
+        len(prepared.renderer.row_ids(example)) for example in (*prepared.validation, *prepared.test)
+    )
+    return model.maximum_length - longest - prepared.task.max_new_tokens
 
 
 def _spread(examples: Sequence[Example], seed: int) -> list[Example]:

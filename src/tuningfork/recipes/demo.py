@@ -9,7 +9,6 @@ from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.recipes.tune import tune
 from tuningfork.tasks.task import load_task
-from tuningfork.tuning.soft.defaults import EXAMPLE_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +30,14 @@ DEMO_TASKS = (
             "The model never changes. Virtual tokens in front of each message learn how this shop talks."
         ),
         sample="Do you have oat milk?",
-        options=TuneOptions(max_steps=16, validate_every=4, num_seeds=1),
+        options=TuneOptions(learning_rates=(0.03, 0.1), max_steps=16, validate_every=4, num_seeds=1),
     ),
     DemoTask(
         folder="ticket_routing",
         title="Ticket routing: 48 messages, six queues",
         introduction="The same model, another prompt: which team should act on a message?",
         sample="I was charged twice this month.",
-        options=TuneOptions(max_steps=40, num_seeds=2),
+        options=TuneOptions(learning_rates=(0.03, 0.1), max_steps=24, validate_every=6, num_seeds=2),
     ),
 )
 
@@ -59,6 +58,4 @@ def examples_folder() -> Path:
 def run_demo(demo_task: DemoTask, runs_folder: Path, *, sink: EventSink) -> RunFolder:
     """Tune `demo_task` as any task is tuned."""
     task = load_task(examples_folder() / demo_task.folder / "task.yaml")
-    method, learning_rate = EXAMPLE_SETTINGS[demo_task.folder]
-    found = {"methods": (method,), "learning_rates": (learning_rate,)}
-    return tune(task, demo_task.options.model_copy(update=found), runs_folder=runs_folder, sink=sink)
+    return tune(task, demo_task.options, runs_folder=runs_folder, sink=sink)

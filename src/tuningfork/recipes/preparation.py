@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import overload
 
 from tuningfork.data.checks import check_examples, find_leaks
 from tuningfork.data.example import Example
 from tuningfork.data.hashing import hash_examples
 from tuningfork.data.rows import describe_place
-from tuningfork.data.splits import split_examples
+from tuningfork.data.splits import Fold, Splits, cross_validation_folds, split_examples
 from tuningfork.data.store import load_examples
 from tuningfork.errors import DataError
 from tuningfork.events import EventSink, Notice
@@ -20,6 +19,11 @@ from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
 from tuningfork.types import TrainingRow
 
+FEW_ROWS = 50
+"""Below this many rows settings are chosen by cross-validation, and then all rows are trained on."""
+
+_NO_LIMIT = 2**31
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -27,12 +31,24 @@ class Prepared:
 
     task: Task
     renderer: RowRenderer
-    train: Sequence[Example]
-    validation: Sequence[Example]
+    rows: Sequence[Example]
+    """All that are not for testing."""
+    folds: Sequence[Fold]
+    """How `rows` are divided to choose settings: once, or by cross-validation where they are few."""
     test: Sequence[Example]
     data_hash: str
-    """Of the training and validation rows."""
+    """Of `rows`."""
     test_hash: str
+
+    @property
+    def is_cross_validated(self) -> bool:
+        """Whether every one of `rows` is held out in some fold."""
+        return len(self.folds) > 1
+
+    @property
+    def validation(self) -> Sequence[Example]:
+        """The rows that are held out in some fold, each once."""
+        return self.rows if self.is_cross_validated else self.folds[0].validation
 
 
 class RenderedRows(Sequence[TrainingRow]):
@@ -75,23 +91,36 @@ def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSin
     splits = split_examples(examples, seed=options.seed, test=own_test)
     if splits.left_out:
         sink.emit(Notice(f"Left out  {splits.left_out} training rows whose input is also in the test set"))
-    _report_boundaries(renderer, splits.train, sink)
+    prepared = _divided(task, renderer, splits, options)
+    _report_boundaries(renderer, prepared.rows, sink)
     origin = f"from {task.data.test}" if own_test is not None else f"held out by seed {options.seed}"
-    sink.emit(
-        Notice(
-            f"Data      {len(splits.train)} train / {len(splits.validation)} validation / "
-            f"{len(splits.test)} test (test {origin})"
+    sink.emit(Notice(f"Data      {_sizes(prepared)} / {len(prepared.test)} test (test {origin})"))
+    return prepared
+
+
+def _divided(task: Task, renderer: RowRenderer, splits: Splits, options: TuneOptions) -> Prepared:
+    """The splits as the search needs them: few rows are all trained on, and judged by cross-validation."""
+    rows, folds = splits.development, [Fold(splits.train, splits.validation)]
+    if options.refit != "no" and len(rows) < FEW_ROWS:
+        folds = cross_validation_folds(
+            rows, options.num_folds, seed=options.seed, num_repeats=options.num_repeats
         )
-    )
     return Prepared(
         task=task,
         renderer=renderer,
-        train=splits.train,
-        validation=splits.validation,
+        rows=rows,
+        folds=folds,
         test=splits.test,
-        data_hash=hash_examples(chain(splits.train, splits.validation)),
+        data_hash=hash_examples(rows),
         test_hash=hash_examples(splits.test),
     )
+
+
+def _sizes(prepared: Prepared) -> str:
+    if prepared.is_cross_validated:
+        return f"{len(prepared.rows)} train, in {len(prepared.folds)} folds to choose settings"
+    fold = prepared.folds[0]
+    return f"{len(fold.train)} train / {len(fold.validation)} validation"
 
 
 def _checked(
@@ -128,9 +157,6 @@ def _checked(
     for line in report.lines():
         sink.emit(Notice(f"Check     {line}"))
     return report.examples
-
-
-_NO_LIMIT = 2**31
 
 
 def _length_of(renderer: RowRenderer, task: Task, options: TuneOptions) -> Callable[[Example], int]:

@@ -2,13 +2,14 @@
 
 Successive halving: every candidate runs a quarter of the steps, the better half of them half, the better half
 of these all (Jamieson, Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter
-Optimization", arXiv 1502.07943). Each candidate is a training with a checkpoint, so what was run is never run
-again, also not after a crash.
+Optimization", arXiv 1502.07943). With few rows a candidate is one training for each fold of a
+cross-validation, judged by all held-out rows together. Each training has a checkpoint, so what was run is
+never run again, also not after a crash.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -17,7 +18,16 @@ from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.training.arguments import TrainingArguments
-from tuningfork.training.loop import Candidate, Training, TrainingOutcome, Validate, selection_score, train
+from tuningfork.training.checkpoint import Validation, pooled
+from tuningfork.training.loop import (
+    Candidate,
+    Training,
+    TrainingOutcome,
+    Validate,
+    log_loss_score,
+    selection_score,
+    train,
+)
 from tuningfork.training.objectives import Objective
 from tuningfork.tuning.soft.defaults import (
     LEARNING_RATES,
@@ -31,11 +41,20 @@ _RUNGS = (0.25, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingFold:
+    """Rows to train on, and the judge that holds the others."""
+
+    rows: Sequence[TrainingRow]
+    validate: Validate
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSpace:
     """What the candidates of one run share."""
 
     model: FrozenModel
-    rows: Sequence[TrainingRow]
+    folds: Sequence[TrainingFold]
+    """One, or those of a cross-validation."""
     text_ids: TokenIds
     label_ids: Sequence[TokenIds]
     objective: Objective
@@ -43,7 +62,7 @@ class SearchSpace:
     metric: str
     higher_is_better: bool
     refit_rows: Sequence[TrainingRow] | None = None
-    """All rows, where there are so few that the chosen setting is trained on the validation rows too."""
+    """All rows, where the chosen setting is trained on those that chose it too; several folds need it."""
 
 
 def plan_candidates(space: SearchSpace) -> list[Candidate]:
@@ -84,11 +103,69 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
     return list({candidate.name: candidate for candidate in candidates}.values())
 
 
+@dataclass(frozen=True)
+class CandidateOutcome:
+    """Where a candidate stands after a stage, over its folds."""
+
+    candidate: Candidate
+    trainings: tuple[TrainingOutcome, ...]
+    """One for each fold."""
+    until_step: int
+    """Last step of the stage; later validations, of a run that had gone further, do not count."""
+    higher_is_better: bool
+
+    @cached_property
+    def validations(self) -> Mapping[int, Validation]:
+        """What all held-out rows together say, by step."""
+        by_fold = [training.progress.validations for training in self.trainings]
+        steps = sorted(set[int].intersection(*map(set, by_fold)))
+        return {step: pooled([fold[step] for fold in by_fold]) for step in steps if step <= self.until_step}
+
+    @cached_property
+    def best_step(self) -> int:
+        """The first step that no other beats."""
+        return max(self.validations, key=lambda step: self.quality(self.validations[step]))
+
+    @property
+    def best(self) -> Validation:
+        """The validation at the best step."""
+        return self.validations[self.best_step]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the longest of its trainings."""
+        return max(training.progress.step for training in self.trainings)
+
+    @property
+    def seconds(self) -> float:
+        """Time that its trainings took."""
+        return sum(training.progress.seconds for training in self.trainings)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Higher is better; equal scores are told apart by their log-loss."""
+        return self.quality(self.best), -self.best.log_loss
+
+    def has_stalled(self, patience: int) -> bool:
+        """Whether the last `patience` validations in a row brought nothing better; 0 never stalls."""
+        since = sum(step > self.best_step for step in self.validations)
+        return patience > 0 and since >= patience
+
+    def quality(self, validation: Validation) -> float:
+        """What candidates are chosen by; higher is better.
+
+        Folds are only made of rows too few for their metric, however often they are divided anew.
+        """
+        if len(self.trainings) > 1:
+            return log_loss_score(validation)
+        return selection_score(validation, higher_is_better=self.higher_is_better)
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """What a search found."""
 
-    winner: TrainingOutcome
+    winner: CandidateOutcome
     """The best on validation; its figures there speak for the setting."""
     seeds: list[TrainingOutcome]
     """Trainings of the winner's setting; the first is the one to use."""
@@ -97,17 +174,17 @@ class SearchResult:
 class Search:
     """Runs the candidates of one run; everything it does can be taken up again from their checkpoints."""
 
-    def __init__(self, space: SearchSpace, folder: RunFolder, validate: Validate, sink: EventSink) -> None:
+    def __init__(self, space: SearchSpace, folder: RunFolder, sink: EventSink) -> None:
         self._space = space
         self._folder = folder
-        self._validate = validate
         self._sink = sink
-        self.outcomes: dict[str, TrainingOutcome] = {}
+        self.outcomes: dict[str, CandidateOutcome] = {}
+        """Every candidate that was judged on validation, as its last stage left it."""
 
     def run(self, candidates: Sequence[Candidate]) -> SearchResult:
         """Halve `candidates`, then train the seeds of the winner."""
         alive = list(candidates)
-        ranked: list[TrainingOutcome] = []
+        ranked: list[CandidateOutcome] = []
         steps = self._space.options.max_steps
         rungs = [max(1, round(fraction * steps)) for fraction in _RUNGS] if len(alive) > 1 else [steps]
         for until in dict.fromkeys(rungs):
@@ -115,74 +192,77 @@ class Search:
             keep = max(1, (len(ranked) + 1) // 2)
             alive = [outcome.candidate for outcome in ranked[:keep]]
         winner = ranked[0]
-        if self._space.refit_rows is not None and winner.progress.best_step > 0:
+        if self._space.refit_rows is not None:
             return SearchResult(winner, self._refit(winner, self._space.refit_rows))
         first = winner.candidate.arguments.seed
         others = _with_seeds(winner.candidate, range(first + 1, first + self._space.options.num_seeds))
+        seeds = [winner]
         if others:
-            self._stage("more seeds", others, winner.candidate.arguments.max_steps)
-        seeds = self._ranked([self.outcomes[c.name] for c in (winner.candidate, *others)])
-        return SearchResult(winner, seeds)
+            seeds += self._stage("more seeds", others, steps)
+        seeds.sort(key=lambda outcome: outcome.rank, reverse=True)
+        return SearchResult(winner, [outcome.trainings[0] for outcome in seeds])
 
-    def _refit(self, winner: TrainingOutcome, rows: Sequence[TrainingRow]) -> list[TrainingOutcome]:
-        """The winner's setting on all rows, for as many steps as were best when some were held out.
+    def _stage(self, name: str, candidates: Sequence[Candidate], until: int) -> list[CandidateOutcome]:
+        """Train `candidates` up to a step, and rank them."""
+        going = [candidate for candidate in candidates if not self._has_stalled(candidate)]
+        before = {candidate.name: self.outcomes.get(candidate.name) for candidate in going}
+        done = sum(outcome.until_step for outcome in before.values() if outcome is not None)
+        total = (until * len(going) - done) * len(self._space.folds)
+        self._sink.emit(StageStarted(name, total, "steps"))
+        for candidate in going:
+            trainings = tuple(self._train_folds(candidate, until))
+            self.outcomes[candidate.name] = CandidateOutcome(
+                candidate, trainings, until, self._space.higher_is_better
+            )
+        spent = sum(self.outcomes[name].seconds - (b.seconds if b else 0.0) for name, b in before.items())
+        self._sink.emit(StageFinished(name, spent))
+        outcomes = [self.outcomes[candidate.name] for candidate in candidates]
+        return sorted(outcomes, key=lambda outcome: outcome.rank, reverse=True)
 
-        The learning rate falls to its end within these steps: there is no best step to go back to.
+    def _has_stalled(self, candidate: Candidate) -> bool:
+        outcome = self.outcomes.get(candidate.name)
+        return outcome is not None and outcome.has_stalled(candidate.arguments.patience)
+
+    def _train_folds(self, candidate: Candidate, until: int) -> Iterable[TrainingOutcome]:
+        folds = self._space.folds
+        if len(folds) == 1:
+            yield self._train(candidate, until, folds[0].rows, folds[0].validate)
+            return
+        # No fold stops early on its own: the folds are judged together, step by step.
+        arguments = replace(candidate.arguments, patience=0)
+        for number, fold in enumerate(folds, start=1):
+            name = candidate.name.replace("-seed", f"-fold{number}-seed")
+            yield self._train(
+                replace(candidate, name=name, arguments=arguments), until, fold.rows, fold.validate
+            )
+
+    def _refit(self, winner: CandidateOutcome, rows: Sequence[TrainingRow]) -> list[TrainingOutcome]:
+        """The winner's setting on all rows, stopped at the step that was best when some were held out.
+
         Nothing is left to choose among these seeds by, so the first is taken.
         """
-        first, steps = winner.candidate.arguments.seed, winner.progress.best_step
-        renamed = replace(
-            winner.candidate,
-            name=winner.candidate.name.replace("-seed", "-all-seed"),
-            arguments=replace(winner.candidate.arguments, max_steps=steps),
-        )
-        seeds = _with_seeds(renamed, range(first, first + self._space.options.num_seeds))
+        steps, first = winner.best_step, winner.candidate.arguments.seed
+        renamed = replace(winner.candidate, name=winner.candidate.name.replace("-seed", "-all-seed"))
+        # At step 0 there is no order of the rows yet that seeds could differ in.
+        count = self._space.options.num_seeds if steps else 1
+        seeds = _with_seeds(renamed, range(first, first + count))
         self._sink.emit(StageStarted("train on all rows", steps * len(seeds), "steps"))
-        outcomes = [self._train(candidate, steps, rows) for candidate in seeds]
+        outcomes = [self._train(candidate, steps, rows, None) for candidate in seeds]
         self._sink.emit(StageFinished("train on all rows", sum(o.progress.seconds for o in outcomes)))
         return outcomes
 
-    def _stage(self, name: str, candidates: Sequence[Candidate], until: int) -> list[TrainingOutcome]:
-        """Train `candidates` up to a step and rank them.
-
-        The ranking is written down: a run that is taken up later may find trainings that have gone further
-        since, and must not rank them by what they became.
-        """
-        self._sink.emit(StageStarted(name, until * len(candidates), "steps"))
-        before = sum(outcome.progress.seconds for outcome in self.outcomes.values())
-        outcomes = {candidate.name: self._train(candidate, until) for candidate in candidates}
-        after = sum(outcome.progress.seconds for outcome in self.outcomes.values())
-        self._sink.emit(StageFinished(name, after - before))
-        ranking = self._folder.load_ranking(name)
-        if ranking is None:
-            ranking = [outcome.candidate.name for outcome in self._ranked(list(outcomes.values()))]
-            self._folder.save_ranking(name, ranking)
-        return [outcomes[candidate] for candidate in ranking]
-
     def _train(
-        self, candidate: Candidate, until: int, refit_rows: Sequence[TrainingRow] | None = None
+        self, candidate: Candidate, until: int, rows: Sequence[TrainingRow], validate: Validate | None
     ) -> TrainingOutcome:
         space = self._space
-        rows = space.rows if refit_rows is None else refit_rows
-        outcome = train(
+        return train(
             Training(space.model, candidate, rows, higher_is_better=space.higher_is_better),
-            self._validate if refit_rows is None else None,
+            validate,
             metric=space.metric,
             sink=self._sink,
             checkpoint_path=self._folder.checkpoint_path(candidate.name),
             until_step=until,
         )
-        self.outcomes[candidate.name] = outcome
-        return outcome
-
-    def _ranked(self, outcomes: Sequence[TrainingOutcome]) -> list[TrainingOutcome]:
-        def quality(outcome: TrainingOutcome) -> tuple[float, float]:
-            best = outcome.progress.best
-            if best is None:
-                return -math.inf, -math.inf
-            return selection_score(best, higher_is_better=self._space.higher_is_better), -best.log_loss
-
-        return sorted(outcomes, key=quality, reverse=True)
 
 
 def _with_seeds(candidate: Candidate, seeds: Iterable[int]) -> list[Candidate]:

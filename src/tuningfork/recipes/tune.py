@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tuningfork.data.example import Example
 from tuningfork.errors import RunError, TaskError
 from tuningfork.evaluation.evaluate import Evaluation, Evaluator
 from tuningfork.evaluation.statistics import mean_interval, paired_difference
@@ -31,19 +32,24 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.models.prefix import PrefixState
-from tuningfork.recipes.baselines import FewShot, as_validation, choose_few_shot
+from tuningfork.recipes.baselines import FewShot, choose_few_shot
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import RenderedRows, prepare
-from tuningfork.recipes.search import Search, SearchResult, SearchSpace, plan_candidates
+from tuningfork.recipes.search import (
+    CandidateOutcome,
+    Search,
+    SearchResult,
+    SearchSpace,
+    TrainingFold,
+    plan_candidates,
+)
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.training.checkpoint import Checkpoint, Validation
-from tuningfork.training.loop import Candidate, TrainingOutcome, selection_score
+from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
 from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
 from tuningfork.types import TrainingRow
 
 _TIE = 1e-5
-FEW_ROWS = 50
-"""Below this many rows, none is spared for validation in the last training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ class _Tuning:
         self._folder = self._open_folder(runs_folder, resume)
         text_prefix = self._model.prefix([self._prepared.renderer.prefix_ids])
         gap = self._announce(candidates, text_prefix)
-        text_validation = self._validate(text_prefix)
+        text_validation = self._judge(self._prepared.validation)(text_prefix)
         started = time.perf_counter()
         few_shot = choose_few_shot(self._prepared, self._model, self._evaluator, seed=self._options.seed)
         few_shot_seconds = time.perf_counter() - started
@@ -155,15 +161,20 @@ class _Tuning:
             environment=describe_environment(),
         )
 
-    def _validate(self, prefix: PrefixState) -> Validation:
-        return as_validation(self._evaluator.evaluate(prefix, self._prepared.validation))
+    def _judge(self, held_out: Sequence[Example]) -> Validate:
+        # Few rows are judged by their log-loss alone, which needs no answers to be generated.
+        generates = not self._prepared.is_cross_validated
+        return lambda prefix: self._evaluator.validate(prefix, held_out, generates=generates)
 
     def _search_space(self) -> SearchSpace:
         prepared = self._prepared
         words = (prepared.task.labels or {}).values()
         return SearchSpace(
             model=self._model,
-            rows=RenderedRows(prepared.renderer, prepared.train),
+            folds=[
+                TrainingFold(RenderedRows(prepared.renderer, fold.train), self._judge(fold.validation))
+                for fold in prepared.folds
+            ],
             text_ids=prepared.renderer.prefix_ids,
             label_ids=[self._model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
             objective=self._objective(),
@@ -174,11 +185,10 @@ class _Tuning:
         )
 
     def _refit_rows(self) -> Sequence[TrainingRow] | None:
-        prepared, refit = self._prepared, self._options.refit
-        count = len(prepared.train) + len(prepared.validation)
-        if refit == "no" or (refit == "auto" and count >= FEW_ROWS):
-            return None
-        return RenderedRows(prepared.renderer, [*prepared.train, *prepared.validation])
+        prepared = self._prepared
+        if prepared.is_cross_validated or self._options.refit == "yes":
+            return RenderedRows(prepared.renderer, prepared.rows)
+        return None
 
     def _objective(self) -> Objective:
         choices = self._prepared.renderer.choices
@@ -218,21 +228,19 @@ class _Tuning:
 
     def _search(self, space: SearchSpace, candidates: Sequence[Candidate]) -> tuple[SearchResult, Search]:
         metrics = self._folder.open_metrics(self._checkpointed_step)
-        search = Search(space, self._folder, self._validate, FanOutSink([metrics, self._sink]))
+        search = Search(space, self._folder, FanOutSink([metrics, self._sink]))
         return search.run(candidates), search
 
     def _checkpointed_step(self, candidate: str) -> int:
         path = self._folder.checkpoint_path(candidate)
         return Checkpoint.load(path).progress.step if path.exists() else -1
 
-    def _is_better_than_text(self, winner: TrainingOutcome, text_validation: Validation) -> bool:
-        """Whether the winner beats the text prompt on validation."""
-        best = winner.progress.best
-        is_up = self._evaluator.metric.higher_is_better
-        to_beat = selection_score(text_validation, higher_is_better=is_up)
+    def _is_better_than_text(self, winner: CandidateOutcome, text_validation: Validation) -> bool:
+        """Whether the winner beats the text prompt on held-out rows."""
+        to_beat = winner.quality(text_validation)
         # Step 0 is the text prompt but for rounding; equal within that is a tie, and ties go to the words.
         to_beat += _TIE * max(1.0, abs(to_beat))
-        if best is None or selection_score(best, higher_is_better=is_up) <= to_beat:
+        if winner.quality(winner.best) <= to_beat:
             self._sink.emit(
                 Notice("Choice    nothing tuned beats the text prompt on validation: the text prompt is kept")
             )
@@ -263,7 +271,7 @@ class _Tuning:
     ) -> Way:
         """Save what was chosen, before the test split is looked at."""
         text = self._prepared.renderer.prefix_text
-        seconds = sum(outcome.progress.seconds for outcome in search.outcomes.values())
+        seconds = sum(record.seconds for record in _candidate_records(search, outcomes))
         memory = peak_memory_bytes(self._model.device)
         if chosen is None:
             record = PromptRecord(kind="text", text=text, num_tokens=text_prefix.num_tokens)
@@ -305,11 +313,12 @@ class _Tuning:
                 metric=metric.name,
                 digits=metric.digits,
                 higher_is_better=metric.higher_is_better,
-                num_train=len(prepared.train),
-                num_validation=len(prepared.validation),
+                num_train=len(prepared.rows if prepared.is_cross_validated else prepared.folds[0].train),
+                num_validation=0 if prepared.is_cross_validated else len(prepared.validation),
+                num_folds=len(prepared.folds),
                 num_test=len(prepared.test),
                 ways=tuple(self._way_record(way, evaluations[way.name]) for way in ways),
-                candidates=tuple(_candidate_record(outcome) for outcome in search.outcomes.values()),
+                candidates=tuple(_candidate_records(search, outcomes)),
                 text_validation_log_loss=text_validation.log_loss,
                 start_gap=gap,
                 verdict=self._verdict(evaluations),
@@ -419,18 +428,53 @@ def _differences(before: RunRecord, now: RunRecord) -> list[str]:
     return [part for part, is_same in parts.items() if not is_same]
 
 
-def _candidate_record(outcome: TrainingOutcome) -> CandidateRecord:
-    best = outcome.progress.best
-    arguments = outcome.candidate.arguments
+def _candidate_records(search: Search, seeds: Sequence[TrainingOutcome]) -> list[CandidateRecord]:
+    """Everything that was trained: what held-out rows judged, then what was trained on all rows."""
+    judged = [
+        _candidate_record(
+            outcome.candidate,
+            num_trainings=len(outcome.trainings),
+            steps=outcome.steps,
+            best_step=outcome.best_step,
+            best=outcome.best,
+            seconds=outcome.seconds,
+        )
+        for outcome in search.outcomes.values()
+    ]
+    refitted = [
+        _candidate_record(
+            seed.candidate,
+            num_trainings=1,
+            steps=seed.progress.step,
+            best_step=seed.progress.step,
+            best=None,
+            seconds=seed.progress.seconds,
+        )
+        for seed in seeds
+        if seed.candidate.name not in search.outcomes
+    ]
+    return judged + refitted
+
+
+def _candidate_record(
+    candidate: Candidate,
+    *,
+    num_trainings: int,
+    steps: int,
+    best_step: int,
+    best: Validation | None,
+    seconds: float,
+) -> CandidateRecord:
     return CandidateRecord(
-        name=outcome.candidate.name,
-        method=outcome.candidate.method.name,
-        num_virtual_tokens=outcome.prompt.num_virtual_tokens,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-        steps=outcome.progress.step,
-        best_step=outcome.progress.best_step,
+        name=candidate.name,
+        method=candidate.method.name,
+        num_virtual_tokens=len(candidate.embeddings),
+        learning_rate=candidate.arguments.learning_rate,
+        seed=candidate.arguments.seed,
+        num_trainings=num_trainings,
+        steps=steps,
+        best_step=best_step,
         score=None if best is None else best.metric,
         log_loss=None if best is None else best.log_loss,
-        seconds=outcome.progress.seconds,
+        seconds=seconds,
     )

@@ -1,6 +1,7 @@
 """The state of a training between two steps, and its file."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,29 @@ from torch import Tensor
 from tuningfork.atomic import replacing
 from tuningfork.errors import RunError
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What validation found: the task's metric, the mean log-loss, and over how many rows."""
+    """What validation found on some rows."""
 
-    metric: float
+    metric: float | None
+    """The task's metric; None where no answers were generated to be scored, and the log-loss alone counts."""
     log_loss: float
+    """Mean, in nats."""
     num_rows: int
+
+
+def pooled(validations: Sequence[Validation]) -> Validation:
+    """What validations on different rows say together."""
+    num_rows = sum(validation.num_rows for validation in validations)
+    metrics = [v.metric * v.num_rows for v in validations if v.metric is not None]
+    return Validation(
+        metric=sum(metrics) / num_rows if len(metrics) == len(validations) else None,
+        log_loss=sum(v.log_loss * v.num_rows for v in validations) / num_rows,
+        num_rows=num_rows,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,8 @@ class Progress:
     seconds: float = 0.0
     """Time spent in steps and validations, over all sessions."""
     last_loss: float = 0.0
+    validations: dict[int, Validation] = field(default_factory=dict)
+    """Every validation so far, by step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +111,9 @@ class Checkpoint:
 
     @classmethod
     def _assemble(cls, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> "Checkpoint":
-        progress = Progress(**numbers)
+        # JSON knows only text as keys.
+        validations = {int(step): Validation(**found) for step, found in numbers.pop("validations").items()}
+        progress = Progress(**numbers, validations=validations)
         if progress.best is not None:
             progress = replace(progress, best=Validation(**numbers["best"]))
 

@@ -38,11 +38,16 @@ def selection_score(validation: Validation, *, higher_is_better: bool = True) ->
     Below 100 validation rows a metric such as accuracy moves in steps too coarse to choose by, so the
     log-loss decides; from there on the metric does.
     """
+    if validation.metric is None or validation.num_rows < FEW_VALIDATION_ROWS:
+        return log_loss_score(validation)
     if math.isnan(validation.log_loss):
         return -math.inf
-    if validation.num_rows < FEW_VALIDATION_ROWS:
-        return -validation.log_loss
     return validation.metric if higher_is_better else -validation.metric
+
+
+def log_loss_score(validation: Validation) -> float:
+    """The log-loss as a score: higher is better, and the lowest of all where it is not a number."""
+    return -math.inf if math.isnan(validation.log_loss) else -validation.log_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ class Training:
             validation = validate(self._model.prefix([prompt]))
         progress = self.progress
         is_best = progress.best is None or self._selection(validation) > self._selection(progress.best)
-        oriented = validation.metric if self._higher_is_better else -validation.metric
+        oriented = self._oriented(validation.metric)
         has_gained = is_best or progress.best_metric is None or oriented > progress.best_metric
         without_gain = 0 if has_gained else progress.validations_without_gain + 1
         patience = self._candidate.arguments.patience
@@ -140,6 +145,7 @@ class Training:
             validations_without_gain=without_gain,
             is_finished=progress.is_finished or (patience > 0 and without_gain >= patience),
             seconds=progress.seconds + time.perf_counter() - started,
+            validations={**progress.validations, progress.step: validation},
         )
         if is_best:
             self._best_module = self._state()
@@ -183,6 +189,12 @@ class Training:
         self._module.load_state_dict(current)
         trained = sum(parameter.numel() for parameter in self._module.parameters())
         return TrainingOutcome(self._candidate, self.progress, prompt, trained)
+
+    def _oriented(self, metric: float | None) -> float:
+        """The metric so that higher is better; a metric that was not measured never gains."""
+        if metric is None:
+            return -math.inf
+        return metric if self._higher_is_better else -metric
 
     def _state(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._module.state_dict().items()}

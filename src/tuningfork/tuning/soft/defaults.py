@@ -17,14 +17,3 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
 
 NUM_VIRTUAL_TOKENS_WITHOUT_TEXT = 20
 """P where there is no text prompt to take it from."""
-
-EXAMPLE_SETTINGS: Mapping[str, tuple[str, float]] = MappingProxyType(
-    {
-        "coffee_shop_voice": ("prefix_tuning", 0.1),
-        "ticket_routing": ("prompt_tuning", 0.03),
-    }
-)
-"""Method and learning rate that validation chose for a shipped example on the bundled model.
-
-The demo starts from them, so that it takes minutes; `tune` on an example searches and may choose others.
-"""
