@@ -80,7 +80,7 @@ def test_bad_rows_can_be_skipped_and_are_named(run: Path, tmp_path: Path) -> Non
     assert completed.code == 0, completed.stderr
     notices = " ".join(completed.stderr.split())
     assert "Skipped rows.jsonl line 2: no column 'message'" in notices
-    assert "rows.jsonl:3: prompt" in notices
+    assert "rows.jsonl line 3: prompt" in notices
     assert "Skipped rows.jsonl line 5: broken JSON" in notices
     assert "Wrote 2 predictions" in notices
     text = (tmp_path / "answers.jsonl").read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ def test_bad_rows_can_be_skipped_and_are_named(run: Path, tmp_path: Path) -> Non
 def test_over_long_row_is_named_with_both_numbers(run: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [ROWS[0], {"message": "x" * 2100}])
     with pytest.raises(
-        ContextLengthError, match=r"rows.jsonl:2: prompt \d+ \+ input 21\d\d .*maximum is 2048"
+        ContextLengthError, match=r"rows.jsonl line 2: prompt \d+ \+ input 21\d\d .*maximum is 2048"
     ):
         call(tmp_path, "predict", run, "rows.jsonl")
 

@@ -8,7 +8,7 @@ from tuningfork.cli.tables import print_candidates, print_predictions, print_res
 from tuningfork.library.run_records import BandRecord, CandidateRecord, TuneResult, VerdictRecord, WayRecord
 
 # The widest figures there can be.
-WAYS = ("no prompt", "text prompt", "12 examples in prompt", "tuned prompt")
+WAYS = ("no prompt", "text prompt", "few-shot, 12 rows", "tuned prompt")
 
 
 def result(**changes: Any) -> TuneResult:

@@ -40,8 +40,8 @@ BAD_FILES = {
     "one label": (
         "one.csv",
         "".join(line.replace(",b", ",a") for line in CSV).encode(),
-        r"one.csv: all 20 rows have the label 'a'; a classification task needs at least 2. "
-        "Add rows with other labels",
+        r"one.csv: all 20 rows have the same target, 'a'; there is nothing to learn from one label or "
+        "answer. Add rows with others",
     ),
     "two rows": (
         "two.csv",

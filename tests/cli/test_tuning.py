@@ -39,7 +39,7 @@ def test_every_kind_of_task_is_tuned_end_to_end(runs: Path, kind: str) -> None:
     result = result_of(run)
     names = [way["name"] for way in result["ways"]]
     assert names[:2] == ["no prompt", "text prompt"]
-    assert names[2].endswith("examples in prompt")
+    assert names[2].startswith("few-shot, ")
     assert names[3:] == ["tuned prompt"]
     for way in result["ways"]:
         assert way["num_rows"] == result["num_test"]
@@ -155,7 +155,9 @@ def test_own_test_set_and_everything_found_wrong_before_training(model: Path, tm
 
 def test_over_long_row_is_named_with_both_numbers(model: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "long.jsonl", [*TICKETS, {"message": "x" * 2000, "queue": "billing"}])
-    expected = r"long.jsonl:25: prompt \d+ \+ input 20\d\d \+ answer \d+ = 2\d\d\d tokens.*maximum is 2048"
+    expected = (
+        r"long.jsonl line 25: prompt \d+ \+ input 20\d\d \+ answer \d+ = 2\d\d\d tokens.*maximum is 2048"
+    )
     with pytest.raises(ContextLengthError, match=expected):
         call(tmp_path, "tune", "long.jsonl", "--model", model, *QUICK)
     assert not (tmp_path / "runs").exists()

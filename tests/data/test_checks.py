@@ -95,7 +95,8 @@ def test_too_few_rows_are_refused() -> None:
 def test_one_label_only_is_refused() -> None:
     rows = examples_of(*((text, "x") for text, _ in GOOD))
     with pytest.raises(
-        DataError, match=r"^t\.csv: all 8 rows have the label 'x'; a classification task needs at least 2\."
+        DataError,
+        match=r"^t\.csv: all 8 rows have the same target, 'x'; there is nothing to learn from one",
     ):
         check_examples(rows)
     assert len(check_examples(rows, needs_several_targets=False).examples) == 8

@@ -45,7 +45,7 @@ def test_room_for_the_longest_answer_is_checked_before_training(
     tasks: dict[str, Task], model: FrozenModel, sink: RecordingSink
 ) -> None:
     task = tasks["generation"].model_copy(update={"max_new_tokens": MAXIMUM_LENGTH})
-    expected = rf"generation.jsonl:1: prompt \d+ \+ input \d+ \+ answer {MAXIMUM_LENGTH} = .*maximum is 2048"
+    expected = rf"line 1: prompt \d+ \+ input \d+ \+ answer {MAXIMUM_LENGTH} = .*maximum is 2048"
     with pytest.raises(ContextLengthError, match=expected):
         prepare(task, model, TuneOptions(), sink)
     with pytest.raises(DataError, match=r"0 rows left of 16 \(16 over-long dropped\); at least 8 are needed"):
@@ -57,7 +57,7 @@ def test_room_for_more_virtual_tokens_than_the_text_has_is_checked(
 ) -> None:
     options = TuneOptions(num_virtual_tokens=MAXIMUM_LENGTH - 10)
     with pytest.raises(
-        ContextLengthError, match=rf"classification.jsonl:1: prompt {MAXIMUM_LENGTH - 10} \+ input"
+        ContextLengthError, match=rf"classification.jsonl line 1: prompt {MAXIMUM_LENGTH - 10} \+ input"
     ):
         prepare(tasks["classification"], model, options, sink)
     prepare(tasks["classification"], model, TuneOptions(num_virtual_tokens=1), sink)
@@ -100,6 +100,19 @@ def test_unknown_label_is_named_with_its_line(
     )
     with pytest.raises(DataError, match=expected):
         prepare(task, model, TuneOptions(), RecordingSink())
+
+
+def test_rows_with_an_unknown_label_can_be_skipped(
+    tmp_path: Path, tasks: dict[str, Task], model: FrozenModel, sink: RecordingSink
+) -> None:
+    source = write_rows(tmp_path / "rows.jsonl", [*TICKETS, {"message": "x", "queue": "sales"}])
+    data = tasks["classification"].data.model_copy(update={"train": str(source)})
+    task = tasks["classification"].model_copy(update={"data": data})
+    prepared = prepare(task, model, TuneOptions(skip_bad_rows=True), sink)
+    assert len(prepared.rows) + len(prepared.test) == len(TICKETS)
+    assert any(
+        message.startswith(f"Skipped   {source} line 25: 'sales' is not a label") for message in sink.messages
+    )
 
 
 def test_own_test_set_may_be_one_row_but_not_the_training_rows(

@@ -210,9 +210,9 @@ def _require_several_targets(examples: Sequence[Example]) -> None:
     only = examples[0].targets[0]
     if all(example.targets[0] == only for example in examples):
         raise DataError(
-            f"{_name_file(examples)}all {len(examples)} rows have the label {excerpt(only)!r}; "
-            "a classification task needs at least 2. Add rows with other labels or name another target "
-            "column."
+            f"{_name_file(examples)}all {len(examples)} rows have the same target, {excerpt(only)!r}; "
+            "there is nothing to learn from one label or answer. Add rows with others, or name another "
+            "target column."
         )
 
 

@@ -10,6 +10,7 @@ from tuningfork.data.hashing import hash_examples
 from tuningfork.data.rows import describe_place
 from tuningfork.data.splits import Fold, Splits, cross_validation_folds, split_examples
 from tuningfork.data.store import load_examples
+from tuningfork.data.views import ExampleView
 from tuningfork.errors import DataError
 from tuningfork.events import EventSink, Notice
 from tuningfork.library.run_records import TuneOptions
@@ -23,6 +24,7 @@ FEW_ROWS = 50
 """Below this many rows settings are chosen by cross-validation, and then all rows are trained on."""
 
 _NO_LIMIT = 2**31
+_MOST_REPORTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +143,11 @@ def _checked(
         skip_bad_rows=options.skip_bad_rows,
         split=None if is_test else options.split,
     )
-    for line in loaded.bad_rows[:10]:
-        sink.emit(Notice(f"Skipped   {line}"))
-    if loaded.bad_row_count > 10:
-        sink.emit(Notice(f"Skipped   {loaded.bad_row_count - 10} more bad rows"))
-    _check_labels(loaded.examples, task)
-    _check_lengths(loaded.examples, renderer, model, options)
+    _report_skipped(loaded.bad_rows, loaded.bad_row_count, sink)
+    examples = _with_known_labels(loaded.examples, task, options, sink)
+    _check_lengths(examples, renderer, model, options)
     report = check_examples(
-        loaded.examples,
+        examples,
         length_of=_length_of(renderer, task, options),
         maximum=model.maximum_length or _NO_LIMIT,
         minimum_rows=1 if is_test else 8,
@@ -157,6 +156,13 @@ def _checked(
     for line in report.lines():
         sink.emit(Notice(f"Check     {line}"))
     return report.examples
+
+
+def _report_skipped(lines: Sequence[str], count: int, sink: EventSink) -> None:
+    for line in lines[:_MOST_REPORTED]:
+        sink.emit(Notice(f"Skipped   {line}"))
+    if count > _MOST_REPORTED:
+        sink.emit(Notice(f"Skipped   {count - _MOST_REPORTED} more bad rows"))
 
 
 def _length_of(renderer: RowRenderer, task: Task, options: TuneOptions) -> Callable[[Example], int]:
@@ -171,15 +177,24 @@ def _length_of(renderer: RowRenderer, task: Task, options: TuneOptions) -> Calla
     return length
 
 
-def _check_labels(examples: Sequence[Example], task: Task) -> None:
+def _with_known_labels(
+    examples: Sequence[Example], task: Task, options: TuneOptions, sink: EventSink
+) -> Sequence[Example]:
     if task.labels is None:
-        return
-    for example in examples:
-        if example.targets and example.targets[0] not in task.labels:
-            raise DataError(
-                f"{describe_place(example.source)}: {example.targets[0]!r} is not a label of task "
-                f"{task.name} ({', '.join(task.labels)}); correct the row, or add the label to the task file"
-            )
+        return examples
+    unknown = {
+        position: f"{describe_place(example.source)}: {example.targets[0]!r} is not a label of task "
+        f"{task.name} ({', '.join(task.labels)})"
+        for position, example in enumerate(examples)
+        if example.targets and example.targets[0] not in task.labels
+    }
+    if not unknown:
+        return examples
+    if not options.skip_bad_rows:
+        first = next(iter(unknown.values()))
+        raise DataError(f"{first}; correct the row, or add the label to the task file")
+    _report_skipped(list(unknown.values()), len(unknown), sink)
+    return ExampleView(examples, [place for place in range(len(examples)) if place not in unknown])
 
 
 def _check_lengths(

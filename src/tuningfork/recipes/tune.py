@@ -257,7 +257,7 @@ class _Tuning:
             Way(TEXT_PROMPT, text_prefix, 0.0, memory, 0, words),
         ]
         if few_shot is not None:
-            name = f"{few_shot.num_demonstrations} examples in prompt"
+            name = f"few-shot, {few_shot.num_demonstrations} rows"
             prefix = self._model.prefix([few_shot.prefix_ids])
             ways.append(Way(name, prefix, few_shot_seconds, memory, 0, few_shot.stored_bytes))
         return ways

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tuningfork.data.example import Example
+from tuningfork.data.rows import describe_place
 from tuningfork.errors import ContextLengthError, DataError, TaskError
 from tuningfork.tasks.encoding import Piece, TextEncoder
 from tuningfork.tasks.layout import (
@@ -150,7 +151,7 @@ class RowRenderer:
         answer = self._longest_answer(example)
         total = prompt + row + answer
         if total > maximum:
-            where = f"{example.source}: " if example.source else ""
+            where = f"{describe_place(example.source)}: " if example.source else ""
             raise ContextLengthError(
                 f"{where}prompt {prompt} + input {row} + answer {answer} = {total} tokens, but the model's "
                 f"maximum is {maximum}: shorten or drop this row, or choose a model with a longer context"

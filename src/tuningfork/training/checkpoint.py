@@ -76,7 +76,11 @@ class Checkpoint:
     sampler_order: list[int] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint to `path`, whole or not at all."""
+        """Write the checkpoint to `path`, whole or not at all.
+
+        Raises:
+            RunError: if it cannot be written, as on a full disk.
+        """
         tensors = {
             **{f"module.{name}": tensor for name, tensor in self.module.items()},
             **{f"best.{name}": tensor for name, tensor in self.best_module.items()},
@@ -87,8 +91,13 @@ class Checkpoint:
         }
         stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         described = json.dumps({"version": _VERSION, "progress": asdict(self.progress)})
-        with replacing(path) as temporary:
-            save_file(stored, str(temporary), metadata={"checkpoint": described})
+        try:
+            with replacing(path) as temporary:
+                save_file(stored, str(temporary), metadata={"checkpoint": described})
+        except (SafetensorError, OSError) as error:
+            raise RunError(
+                f"{path}: the checkpoint cannot be written ({error}); make room, then resume the run"
+            ) from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
