@@ -1,0 +1,160 @@
+import copy
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import embedded_model
+from benchmarks.embedded import weights
+from benchmarks.embedded.tasks import SIX_CLASSES, Draw, all_draws, task_of
+from benchmarks.embedded_model import (
+    TFIDF,
+    WEIGHT_RATES,
+    Bench,
+    check_quickly,
+    figures,
+    load_records,
+    objective_of,
+    print_table,
+    row_scores,
+)
+from tests.tiny_folder import save_tiny_model
+from tuningfork.events import NullSink
+from tuningfork.library.run_records import TuneOptions
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.loading import load_model
+from tuningfork.recipes.preparation import prepare
+
+DRAW = Draw("banking77_6", 0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> FrozenModel:
+    return load_model(str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")))
+
+
+@pytest.fixture
+def banking77(tmp_path: Path) -> Path:
+    """A data set of six topics whose messages name them."""
+    for part, count in (("train", 9), ("test", 2)):
+        with (tmp_path / f"banking77_{part}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("text", "category"))
+            for name in SIX_CLASSES:
+                writer.writerows((f"{part} {number}, on {name[:4]}", name) for number in range(count))
+    return tmp_path
+
+
+@pytest.fixture
+def bench(model: FrozenModel, banking77: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(embedded_model, "MAX_STEPS", 3)
+    monkeypatch.setattr(embedded_model, "PROMPT_RATES", {"prompt_tuning": (0.1,), "prefix_tuning": (0.1,)})
+    monkeypatch.setattr(
+        embedded_model, "WEIGHT_RATES", {name: (adapt, (1e-3,)) for name, (adapt, _) in WEIGHT_RATES.items()}
+    )
+    return Bench(model, tmp_path / "records.jsonl", banking77, tmp_path / "work")
+
+
+def test_draws_differ_in_rows_but_not_in_classes_or_test(banking77: Path, tmp_path: Path) -> None:
+    first, second = (task_of(Draw("banking77_6", number), banking77, tmp_path) for number in (0, 1))
+    rows = [Path(task.data.train).read_text(encoding="utf-8").splitlines() for task in (first, second)]
+    assert [len(part) for part in rows] == [48, 48]
+    assert set(rows[0]) != set(rows[1])
+    assert first.labels == second.labels
+    assert first.data.test is not None
+    assert second.data.test is not None
+    assert Path(first.data.test).read_bytes() == Path(second.data.test).read_bytes()
+    assert len(all_draws(5)) == 30
+
+
+def test_every_way_leaves_records_that_are_not_measured_again(
+    bench: Bench, model: FrozenModel, banking77: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = model.identity(fresh=True)
+    for way in embedded_model.WAYS:
+        bench.measure(DRAW, way)
+    assert model.identity(fresh=True) == before
+    stored = load_records(tmp_path / "records.jsonl")
+    assert sorted(record["way"] for record in stored) == sorted(
+        ("no prompt", "text prompt", "few-shot", "prompt_tuning", "prefix_tuning", "lora",
+         "full fine-tuning", TFIDF)
+    )  # fmt: skip
+    again = Bench(model, tmp_path / "records.jsonl", banking77, tmp_path / "work")
+    for way in embedded_model.WAYS:
+        again.measure(DRAW, way)
+    assert load_records(tmp_path / "records.jsonl") == stored
+    capsys.readouterr()
+    print_table(stored)
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(stored)
+    assert figures(stored)["banking77_6way_full_ft"] == pytest.approx(
+        next(record["score"] for record in stored if record["way"] == "full fine-tuning"), abs=1e-4
+    )
+
+
+def test_quick_check_finds_what_disagrees(bench: Bench, model: FrozenModel, banking77: Path) -> None:
+    assert check_quickly(model, [], banking77)[0].startswith("no record of banking77_6/0 prefix_tuning")
+    bench.measure(DRAW, "prefix_tuning")
+    assert check_quickly(model, bench.records, banking77) == []
+    wrong = copy.deepcopy(bench.records)
+    wrong[0]["score"] += 0.1
+    wrong[0]["predictions"] = ["change pin"] * len(wrong[0]["predictions"])
+    problems = check_quickly(model, wrong, banking77)
+    assert "scored anew" in problems[0]
+    assert "of the predictions differ from the stored ones" in problems[1]
+
+
+@pytest.mark.parametrize("adapt", [weights.full, weights.lora])
+def test_weights_learn_on_a_copy(
+    adapt: weights.Adapt, model: FrozenModel, banking77: Path, tmp_path: Path
+) -> None:
+    task = task_of(DRAW, banking77, tmp_path)
+    prepared = prepare(task, model, TuneOptions(num_folds=2), NullSink())
+    tuning = weights.WeightTuning(model, prepared, objective_of(prepared), adapt, max_steps=20, seed=0)
+    losses = [
+        sum(evaluate(prepared.rows).log_losses) for _, evaluate in tuning._train(1e-2, prepared.rows, 20)
+    ]
+    assert losses[-1] < losses[0]
+    assert all(not parameter.requires_grad for parameter in model.network.parameters())
+
+
+def test_gradient_of_all_weights_is_that_of_the_plain_forward(
+    model: FrozenModel, banking77: Path, tmp_path: Path
+) -> None:
+    task = task_of(DRAW, banking77, tmp_path).model_copy(
+        update={"type": "generation", "labels": None, "metric": "exact_match"}
+    )
+    prepared = prepare(task, model, TuneOptions(), NullSink())
+    adapted, parameters = weights.full(model)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    row = prepared.renderer.training_row(prepared.rows[0])
+    text = prepared.renderer.prefix_ids
+    loss = objective_of(prepared).losses(adapted, adapted.prefix([text]), [row]).mean()
+    ours = torch.autograd.grad(loss, parameters)
+    ids = torch.tensor([[*text, *row.ids]])
+    labels = torch.full_like(ids, -100)
+    for position in row.label_positions:
+        labels[0, len(text) + position] = row.ids[position]
+    network: Any = adapted.network
+    plain = torch.autograd.grad(network(input_ids=ids, labels=labels).loss, parameters)
+    for mine, theirs in zip(ours, plain, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_rows_shared_by_draws_count_once() -> None:
+    def record(predictions: list[str], targets: list[list[str]]) -> dict[str, Any]:
+        return {"metric": "accuracy", "predictions": predictions, "targets": targets}
+
+    targets = [["a"], ["b"]]
+    shared = [record(["a", "b"], targets), record(["a", "a"], targets)]
+    assert row_scores(shared) == [1.0, 0.5]
+    assert row_scores([*shared, record(["c"], [["c"]])]) == [1.0, 1.0, 1.0, 0.0, 1.0]
+
+
+def test_what_was_not_measured_is_null() -> None:
+    found = figures([])
+    assert found.pop("package_mb")
+    assert set(json.loads(json.dumps(found)).values()) == {None}
