@@ -51,9 +51,15 @@ def print_predictions(
 
 def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], metric: str) -> None:
     """Print every candidate with its figures on held-out rows, best first."""
-    table = Table(box=None, header_style="bold", title="Candidates on held-out rows", title_justify="left")
-    for name in ("method", "P", "lr", "runs", "seed", "steps", "best at", metric, "log-loss", "seconds"):
-        table.add_column(name, justify="left" if name == "method" else "right")
+    table = Table(
+        box=None,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
+        title="Candidates on held-out rows",
+        title_justify="left",
+    )
+    for name in ("method", "P", "lr", "runs", "seed", "steps", "best", metric, "log-loss", "time"):
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for candidate in sorted(candidates, key=_log_loss_or_last):
         table.add_row(
             candidate.method,
@@ -65,7 +71,7 @@ def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], 
             str(candidate.best_step),
             "-" if candidate.score is None else f"{candidate.score:.3f}",
             "all rows" if candidate.log_loss is None else f"{candidate.log_loss:.3f}",
-            f"{candidate.seconds:.0f}",
+            f"{candidate.seconds:.0f} s",
         )
     console.print(table)
 
