@@ -28,9 +28,9 @@ def orthogonalized(matrices: Tensor, steps: int) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is orthogonalised; for two-dimensional parameters only.
 
-    The rate is scaled by 0.2 * sqrt(larger side), so that AdamW's rates fit: Liu et al. 2025, "Muon is Scalable for
-    LLM Training", arXiv 2502.16982, section 2.2. `torch.optim.Muon` iterates in bfloat16, one matrix at a time: on
-    a CPU without bfloat16 17 s a step for 8.5 M parameters, against 0.7 s here.
+    The rate is scaled by 0.2 * sqrt(larger side), so that AdamW's rates fit: Liu et al. 2025, "Muon is
+    Scalable for LLM Training", arXiv 2502.16982, section 2.2. `torch.optim.Muon` iterates in bfloat16, one
+    matrix at a time: 17 s a step for 8.5 M parameters on a CPU without bfloat16, against 0.7 s here.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class Renderer:
     def render(
         self, conversation: Conversation, most: int, answer_weight: float, context_weight: float
     ) -> Rendered | None:
-        """Render at most `most` tokens; what does not fit is cut behind an answer, None if nothing is left."""
+        """Render at most `most` tokens, cut behind an answer; None if nothing is left."""
         ids: list[int] = []
         weights: list[float] = []
         whole = 0

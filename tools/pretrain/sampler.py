@@ -1,4 +1,4 @@
-"""Which sequences a step sees: a function of seed and step alone, so that a resumed training needs no state."""
+"""Which sequences a step sees: a function of seed and step alone, so resuming needs no state."""
 
 import random
 from collections.abc import Sequence

@@ -33,11 +33,11 @@ _AMAZON = re.compile(
     r"(?:Review title|Title): (?P<title>[^\n]*)\n(?:Product review|Review): (?P<review>[^\n]*)"
 )
 _YELP = re.compile(r"(?:Review text:\n|Review: )(?P<review>[^\n]*)\n")
-_APP = re.compile(r'"(?P<review>.*)"', re.DOTALL)
 _CAPTION = re.compile(r"(?:We have the sentence|What are the topics in the sentence): (?P<text>[^\n;]*)")
 _CONCEPTS = re.compile(
     r"(?:list of concepts|order of the concepts|form a sentence): (?P<concepts>[a-z, ]+)[;.]"
 )
+_ONE_SIDED_KEPT_OF = 4
 _AMAZON_POSITIVE = {"positive", "flattering", "satisfied", "increase"}
 _AMAZON_NEGATIVE = {"negative", "unflattering", "dissatisfied", "decrease"}
 
@@ -81,10 +81,9 @@ def review_of(document: Document) -> Review | None:
         return (
             Review(_one_line(match["review"]), int(answer)) if answer in {"1", "2", "3", "4", "5"} else None
         )
-    if source == "app_reviews_convert_to_rating" and (match := _APP.search(document.text)):
-        return (
-            Review(_one_line(match["review"]), int(answer)) if answer in {"1", "2", "3", "4", "5"} else None
-        )
+    # These two hold one verdict each, so their style would give it away; a few of them do no harm.
+    if document.digest[0] % _ONE_SIDED_KEPT_OF:
+        return None
     if source == "rotten_tomatoes_Reviewer_Expressed_Sentiment" and answer == "positive":
         return Review(_one_line(document.text.split(" What is the sentiment", 1)[0]), 5)
     if source == "imdb_Reviewer_Expressed_Sentiment" and answer == "negative":

@@ -73,7 +73,9 @@ _KINDS = {
 _NUMBER = re.compile(r"\d{1,4}")
 _NUMBER_WORDS = {
     word: number
-    for number, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], start=1)
+    for number, word in enumerate(
+        ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], start=1
+    )
 }
 
 

@@ -25,6 +25,8 @@ Item = TypeVar("Item")
 _NOT_PROSE = frozenset({"wiki-sents"})
 """Sources of joined scraps in lower case; good enough for nothing."""
 _WORD = re.compile(r"\b[a-z]{4,9}\b")
+_LARGEST_SHARE_OF_AN_ANSWER = 0.85
+"""A source with one answer teaches to ignore the question."""
 _MOST_CLUSTERED = 30_000
 """Sentences of each origin that are clustered; more cost minutes and add nothing new."""
 
@@ -43,6 +45,10 @@ class Material:
     messages_by_field: Mapping[str, tuple[int, ...]]
     """For each slot, the messages that fill it, as positions in `slots`."""
     reviews: tuple[Review, ...]
+    good_reviews: tuple[Review, ...]
+    """Of five stars."""
+    bad_reviews: tuple[Review, ...]
+    """Of one star."""
     label_sets: tuple[LabelSet, ...]
     sentences: tuple[str, ...]
     words: tuple[str, ...]
@@ -62,12 +68,14 @@ def gather(found: Iterable[Document], seed: int) -> Material:
     reviews = tuple(dict.fromkeys(r for group in tasks.values() for d in group if (r := review_of(d))))
     prose = [sentence for texts in passages.values() for text in texts for sentence in sentences(text)]
     return Material(
-        tasks=tasks,
+        tasks={source: rows for source, rows in tasks.items() if _is_varied(rows)},
         dialogues=dialogues,
         passages={source: tuple(texts) for source, texts in passages.items()},
         slots=slots,
         messages_by_field=_by_field(slots),
         reviews=reviews,
+        good_reviews=tuple(review for review in reviews if review.stars == 5),
+        bad_reviews=tuple(review for review in reviews if review.stars == 1),
         label_sets=tuple(_label_sets(tasks, passages, slots, dialogues, seed)),
         sentences=tuple(prose),
         words=_common_words(prose),
@@ -94,6 +102,11 @@ def _tasks_by_source(listed: Iterable[Document]) -> dict[str, tuple[Document, ..
         if document.kind == "task":
             groups[document.source].append(document)
     return {source: tuple(group) for source, group in groups.items()}
+
+
+def _is_varied(rows: tuple[Document, ...]) -> bool:
+    answers = Counter(row.response for row in rows)
+    return len(rows) == 1 or max(answers.values()) / len(rows) <= _LARGEST_SHARE_OF_AN_ANSWER
 
 
 def _slots(rows: Iterable[Document]) -> tuple[tuple[str, Mapping[str, str]], ...]:
