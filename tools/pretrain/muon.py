@@ -17,7 +17,7 @@ def orthogonalized(matrices: Tensor, steps: int) -> Tensor:
     """
     a, b, c = _COEFFICIENTS
     is_tall = matrices.size(-2) > matrices.size(-1)
-    x = matrices.mT if is_tall else matrices
+    x: Tensor = matrices.mT if is_tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT

@@ -18,7 +18,8 @@ _WORD = re.compile(r"[a-z0-9]+")
 class KeptOut:
     """Texts kept out of training.
 
-    A text overlaps if it holds eight words in a row of a kept text (stricter than the 13 of Brown et al. 2020,
+    A text overlaps if it holds eight words in a row of a kept text (stricter than the 13 of Brown et al.
+    2020,
     arXiv 2005.14165, appendix C), or if one of its lines is a whole kept text of three words or more.
     """
 

@@ -32,7 +32,8 @@ def pack(
     """Yield sequences of `length` tokens; best fit, so that no conversation is cut and little is padding.
 
     A conversation goes where it leaves least room, after Ding et al. 2024, "Fewer Truncations Improve
-    Language Modeling", arXiv 2404.10830. The number of open sequences is bounded; beyond it the fullest is closed.
+    Language Modeling", arXiv 2404.10830. The number of open sequences is bounded; beyond it the fullest is
+    closed.
     """
     open_: list[tuple[list[int], list[float]]] = []
     for rendered in conversations:

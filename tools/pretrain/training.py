@@ -74,7 +74,8 @@ def build_model(config: Config) -> LlamaForCausalLM:
 
 def build_optimizers(model: nn.Module, settings: TrainConfig) -> dict[str, torch.optim.Optimizer]:
     """Return Muon for the matrices inside the layers and AdamW for embeddings and norms."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (matrices if parameter.ndim == 2 and "layers." in name else others).append(parameter)
     return {
@@ -93,9 +94,12 @@ def build_optimizers(model: nn.Module, settings: TrainConfig) -> dict[str, torch
 
 def weighted_loss(model: nn.Module, batch: Batch, total_weight: Tensor) -> Tensor:
     """Return the sum of weighted token losses of (B, T) sequences, divided by `total_weight`; nats."""
-    logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1].float()
-    losses = F.cross_entropy(logits.flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none")
-    return (losses * batch.weights[:, 1:].flatten()).sum() / total_weight
+    logits = model(input_ids=batch.ids, use_cache=False).logits.float()
+    # The labels move, not the logits: those would be copied, and they are the largest tensor by far.
+    labels, weights = batch.ids.roll(-1, dims=1), batch.weights.roll(-1, dims=1)
+    weights[:, -1] = 0
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return (losses * weights.flatten()).sum() / total_weight
 
 
 class Training:
@@ -106,7 +110,8 @@ class Training:
     ) -> None:
         self._config, self._settings, self._report = config, config.train, report
         self._device = torch.device(self._settings.device)
-        self._model = build_model(config).to(self._device)
+        self._model = build_model(config)
+        self._model.to(self._device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
         self._optimizers = build_optimizers(self._model, self._settings)
         self._names = {parameter: name for name, parameter in self._model.named_parameters()}
         packed = config.work / "packed"
@@ -161,8 +166,8 @@ class Training:
         )
         if self._state.step % _LOG_EVERY == 0:
             self._report(
-                f"step {self._state.step}  loss {loss:.3f}  norm {norm:.2f}  {tokens / seconds:,.0f} tokens/s  "
-                f"{self._state.tokens / 1e6:.1f} M tokens"
+                f"step {self._state.step}  loss {loss:.3f}  norm {norm:.2f}  "
+                f"{tokens / seconds:,.0f} tokens/s  {self._state.tokens / 1e6:.1f} M tokens"
             )
 
     def _accumulate(self, batch: Batch) -> float:
@@ -234,11 +239,13 @@ class Training:
         self._state = replace(found, tensors={})
 
     def _save(self) -> None:
-        tensors = {f"model.{name}": parameter for parameter, name in self._names.items()}
+        names: dict[Tensor, str] = dict(self._names)
+        tensors = {f"model.{name}": parameter for parameter, name in names.items()}
         for label, optimizer in self._optimizers.items():
             for parameter, state in optimizer.state.items():
-                for entry, tensor in state.items():
-                    tensors[f"optimizer.{label}.{self._names[parameter]}.{entry}"] = tensor
+                tensors |= {
+                    f"optimizer.{label}.{names[parameter]}.{key}": value for key, value in state.items()
+                }
         path = checkpoints.save(replace(self._state, tensors=tensors), self._folder(self._phase))
         self._report(f"saved {path}")
 

@@ -11,7 +11,8 @@ from tools.pretrain.mixture.material import Material
 _GOODS: dict[str, tuple[tuple[str, str], ...]] = {
     "hardware": (
         ("hammer", "hammers"), ("paint brush", "paint brushes"), ("tape measure", "tape measures"),
-        ("light bulb", "light bulbs"), ("ladder", "ladders"), ("door handle", "door handles"), ("torch", "torches"),
+        ("light bulb", "light bulbs"), ("ladder", "ladders"), ("door handle", "door handles"), ("torch",
+        "torches"),
     ),
     "stationery": (
         ("notebook", "notebooks"), ("fountain pen", "fountain pens"), ("envelope", "envelopes"),
@@ -22,7 +23,8 @@ _GOODS: dict[str, tuple[tuple[str, str], ...]] = {
         ("hat", "hats"), ("dress", "dresses"),
     ),
     "food": (
-        ("margherita pizza", "margherita pizzas"), ("burrito", "burritos"), ("bowl of ramen", "bowls of ramen"),
+        ("margherita pizza", "margherita pizzas"), ("burrito", "burritos"), ("bowl of ramen",
+        "bowls of ramen"),
         ("cheeseburger", "cheeseburgers"), ("spring roll", "spring rolls"), ("lemonade", "lemonades"),
         ("falafel wrap", "falafel wraps"),
     ),
@@ -40,10 +42,12 @@ _REMARKS: dict[str, tuple[str, ...]] = {
 }
 _COUNTS = ("a", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NAMES = (
-    "Anna", "Ben", "Carla", "Deepak", "Elif", "Frank", "Grace", "Hiro", "Ines", "Jamal", "Kate", "Leo", "Mina",
+    "Anna", "Ben", "Carla", "Deepak", "Elif", "Frank", "Grace", "Hiro", "Ines", "Jamal", "Kate", "Leo",
+    "Mina",
     "Noah", "Olga", "Paulo", "Rosa", "Sam", "Tara", "Umar", "Vera", "Will", "Yuki", "Zoe",
 )  # fmt: skip
-_OPENINGS = ("", "I'd like ", "Can I get ", "Please send me ", "We need ", "hi, ", "Hello! Could you put aside ",
+_OPENINGS = ("", "I'd like ", "Can I get ", "Please send me ", "We need ", "hi, ",
+"Hello! Could you put aside ",
              "My order: ", "order for ")  # fmt: skip
 _ITEM_KEYS = (("name", "quantity", "notes"), ("item", "count", "remark"), ("product", "qty", "details"),
               ("article", "number", "extra"), ("what", "how_many", "wish"))  # fmt: skip

@@ -10,16 +10,20 @@ from tools.pretrain.mixture.episodes import CHARACTERS_A_TOKEN
 from tools.pretrain.mixture.material import Material
 
 _OPENINGS = (
-    "Hello!", "Hi there!", "Good day.", "Hey!", "Thanks for writing.", "Dear customer,", "Ahoy!", "Howdy!", "Right then.",
+    "Hello!", "Hi there!", "Good day.", "Hey!", "Thanks for writing.", "Dear customer,", "Ahoy!", "Howdy!",
+    "Right then.",
     "Great question!", "Of course!", "No worries.", "Namaste!", "Well now,", "Good news!", "Sure thing!",
 )  # fmt: skip
 _CLOSINGS = (
-    "Have a nice day!", "Best wishes", "Cheers!", "Yours, the team", "See you soon!", "Take care.", "All the best, {name}",
-    "Talk soon, {name}", "Happy travels!", "Your friends at {shop}", "Kind regards, {shop}", "Keep smiling, {shop}",
+    "Have a nice day!", "Best wishes", "Cheers!", "Yours, the team", "See you soon!", "Take care.",
+    "All the best, {name}",
+    "Talk soon, {name}", "Happy travels!", "Your friends at {shop}", "Kind regards, {shop}",
+    "Keep smiling, {shop}",
 )  # fmt: skip
 _NAMES = ("Ada", "Bruno", "Chloe", "Dev", "Emil", "Fay", "Gus", "Hana", "Ivo", "June", "Kofi", "Lena")
 _SHOPS = (
-    "Blue Door Travel", "Harbour Desk", "The Ticket Barn", "Nimbus Rides", "Maple & Co", "Ninth Street Books", "Orbit Tours",
+    "Blue Door Travel", "Harbour Desk", "The Ticket Barn", "Nimbus Rides", "Maple & Co",
+    "Ninth Street Books", "Orbit Tours",
     "Paper Lantern", "Quickstep", "The Green Room",
 )  # fmt: skip
 

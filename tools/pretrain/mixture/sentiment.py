@@ -1,4 +1,4 @@
-"""Reviews sorted by their verdict, with changing verbalizers; the corpus has few, so some are put together."""
+"""Reviews sorted by their verdict, with changing verbalizers; few are real, so some are put together."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -9,8 +9,10 @@ from tools.pretrain.mixture.episodes import CHARACTERS_A_TOKEN
 from tools.pretrain.mixture.material import Material
 
 _VERBALIZERS = (
-    ("positive", "negative"), ("positive", "negative"), ("positive", "negative"), ("good", "bad"), ("yes", "no"),
-    ("happy", "unhappy"), ("satisfied", "dissatisfied"), ("great", "terrible"), ("recommended", "not recommended"),
+    ("positive", "negative"), ("positive", "negative"), ("positive", "negative"), ("good", "bad"), ("yes",
+    "no"),
+    ("happy", "unhappy"), ("satisfied", "dissatisfied"), ("great", "terrible"), ("recommended",
+    "not recommended"),
     ("thumbs up", "thumbs down"), ("pleased", "disappointed"), ("praise", "complaint"), ("liked", "disliked"),
     ("+", "-"), ("1", "0"), ("A", "B"), ("pro", "contra"),
 )  # fmt: skip
@@ -75,12 +77,16 @@ _THINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 _GOOD_VERDICTS = (
-    "Would buy again.", "I loved it.", "Highly recommended!", "We will be back.", "Worth every penny.", "So happy with it.",
-    "Can't fault it.", "What a treat.", "I could not ask for more.", "Made my day.", "Five stars.", "It never lets me down.",
+    "Would buy again.", "I loved it.", "Highly recommended!", "We will be back.", "Worth every penny.",
+    "So happy with it.",
+    "Can't fault it.", "What a treat.", "I could not ask for more.", "Made my day.", "Five stars.",
+    "It never lets me down.",
 )  # fmt: skip
 _BAD_VERDICTS = (
-    "Never again.", "I want my money back.", "Avoid.", "What a waste of money.", "We won't be back.", "So disappointed.",
-    "Not worth it.", "Don't bother.", "I expected far more.", "Ruined the evening.", "One star is too many.", "I sent it back.",
+    "Never again.", "I want my money back.", "Avoid.", "What a waste of money.", "We won't be back.",
+    "So disappointed.",
+    "Not worth it.", "Don't bother.", "I expected far more.", "Ruined the evening.",
+    "One star is too many.", "I sent it back.",
 )  # fmt: skip
 _GOOD_TURNS = ("I had doubts, but", "It took a while, but", "Not cheap, but", "I nearly gave up on it, but")
 _BAD_TURNS = (

@@ -1,0 +1,91 @@
+"""From a checkpoint to a folder that transformers loads, verified by loading it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaForCausalLM
+
+from tools.pretrain import checkpoint as checkpoints
+from tools.pretrain.checkpoint import Checkpoint
+from tools.pretrain.config import Config
+from tools.pretrain.rendering import Renderer
+from tools.pretrain.training import DECAYED, STABLE, build_model
+from tuningfork.errors import FormatError, RunError
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_PROBE_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    folder: Path
+    num_parameters: int
+    num_bytes: int
+    """Of the weight files."""
+    checkpoint: Checkpoint
+    """Without its tensors."""
+    phase: str
+
+
+def newest(config: Config) -> tuple[str, Checkpoint]:
+    """Return the decayed checkpoint, or else the stable one.
+
+    Raises:
+        RunError: Nothing has been trained.
+    """
+    for phase in (DECAYED, STABLE):
+        found = checkpoints.latest(config.work / "checkpoints" / phase)
+        if found is not None:
+            return phase, found
+    raise RunError(f"{config.work / 'checkpoints'}: there is nothing to export; train first")
+
+
+def export(config: Config, folder: Path, max_shard_size: str | None = None) -> Exported:
+    """Write bfloat16 weights, config, tokenizer, chat template and generation config to a new folder.
+
+    Raises:
+        RunError: Nothing has been trained, or the folder holds something.
+        FormatError: What was written does not load as it was.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder}: is not empty; name a new folder")
+    phase, found = newest(config)
+    model = build_model(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(found.tensors[f"model.{name}"])
+    model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
+    renderer = Renderer(config.tokenizer_folder)
+    end = renderer.end_of_text
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        bos_token_id=end, eos_token_id=end, pad_token_id=renderer.padding
+    )
+    model.save_pretrained(folder, max_shard_size=max_shard_size or "10GB")
+    for name in _TOKENIZER_FILES:
+        shutil.copyfile(config.tokenizer_folder / name, folder / name)
+    _verify(model, folder)
+    return Exported(
+        folder=folder,
+        num_parameters=model.num_parameters(),
+        num_bytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")),
+        checkpoint=Checkpoint(found.step, found.tokens, found.seconds, found.decay, {}),
+        phase=phase,
+    )
+
+
+@torch.no_grad()
+def _verify(model: LlamaForCausalLM, folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hello?"}], tokenize=False, add_generation_prompt=True
+    )
+    ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"][:_PROBE_LENGTH]])
+    again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    wanted: Tensor = model(input_ids=ids).logits
+    if not torch.equal(again(input_ids=ids).logits, wanted):
+        raise FormatError(f"{folder}: the weights do not give the same logits when loaded again")
