@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaForCausalLM
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tools.pretrain import checkpoint as checkpoints
 from tools.pretrain.checkpoint import Checkpoint
@@ -16,7 +16,6 @@ from tools.pretrain.training import DECAYED, STABLE, build_model
 from tuningfork.errors import FormatError, RunError
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-_PROBE_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,9 @@ def export(config: Config, folder: Path, max_shard_size: str | None = None) -> E
     model = build_model(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(found.tensors[f"model.{name}"])
+            # Rounded before the comparison, in float32: `to` would round the rotary frequencies too.
+            parameter.copy_(found.tensors[f"model.{name}"].to(torch.bfloat16))
+    wanted = _probe(model, config.tokenizer_folder)
     model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     renderer = Renderer(config.tokenizer_folder)
     end = renderer.end_of_text
@@ -68,7 +69,9 @@ def export(config: Config, folder: Path, max_shard_size: str | None = None) -> E
     model.save_pretrained(folder, max_shard_size=max_shard_size or "10GB")
     for name in _TOKENIZER_FILES:
         shutil.copyfile(config.tokenizer_folder / name, folder / name)
-    _verify(model, folder)
+    again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if not torch.equal(_probe(again, folder), wanted):
+        raise FormatError(f"{folder}: the weights do not give the same logits when loaded again")
     return Exported(
         folder=folder,
         num_parameters=model.num_parameters(),
@@ -79,13 +82,12 @@ def export(config: Config, folder: Path, max_shard_size: str | None = None) -> E
 
 
 @torch.no_grad()
-def _verify(model: LlamaForCausalLM, folder: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+def _probe(model: nn.Module, tokenizer_folder: Path) -> Tensor:
+    """Return the logits (1, T, V) of a short chat."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Hello?"}], tokenize=False, add_generation_prompt=True
     )
-    ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"][:_PROBE_LENGTH]])
-    again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    wanted: Tensor = model(input_ids=ids).logits
-    if not torch.equal(again(input_ids=ids).logits, wanted):
-        raise FormatError(f"{folder}: the weights do not give the same logits when loaded again")
+    ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+    logits: Tensor = model(input_ids=ids).logits
+    return logits

@@ -24,7 +24,10 @@ class Rendered:
 
 
 class Renderer:
-    """Renders as the chat template does; control tokens come from here only, never from text."""
+    """Renders as the chat template does; control tokens come from here only, never from text.
+
+    Template engines drop the line break behind a tag, so a turn is followed by the next one directly.
+    """
 
     def __init__(self, tokenizer_folder: Path) -> None:
         path = tokenizer_folder / "tokenizer.json"
@@ -62,7 +65,6 @@ class Renderer:
                 kept = encoding.ids[: most - 1]
                 return Rendered([*kept, self.end_of_text], [answer_weight] * (len(kept) + 1))
             head = [self._roles[turn.role], *self._newline]
-            # Line breaks between turns and a message's closing one follow from the template.
             ids += [*head, *encoding.ids]
             weights += [0.0] * len(head)
             if turn.role == "assistant":
@@ -71,8 +73,6 @@ class Renderer:
                 weights += [weight] * (len(encoding.ids) + 1)
             else:
                 weights += _text_weights(turn, encoding, answer_weight, context_weight)
-            ids += self._newline
-            weights += [0.0] * len(self._newline)
             if len(ids) >= most:
                 break
             if turn.role == "assistant":

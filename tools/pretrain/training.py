@@ -113,7 +113,9 @@ class Training:
         self._model = build_model(config)
         self._model.to(self._device)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
         self._optimizers = build_optimizers(self._model, self._settings)
-        self._names = {parameter: name for name, parameter in self._model.named_parameters()}
+        self._names: dict[Tensor, str] = {
+            parameter: name for name, parameter in self._model.named_parameters()
+        }
         packed = config.work / "packed"
         self._sampler = Sampler(packed, names, self._settings.tokens_per_step, self._settings.seed)
         self._validation = {name.split("-", 2)[2]: _whole_shard(packed, name) for name in validation}
@@ -239,12 +241,11 @@ class Training:
         self._state = replace(found, tensors={})
 
     def _save(self) -> None:
-        names: dict[Tensor, str] = dict(self._names)
-        tensors = {f"model.{name}": parameter for parameter, name in names.items()}
+        tensors = {f"model.{name}": parameter for parameter, name in self._names.items()}
         for label, optimizer in self._optimizers.items():
             for parameter, state in optimizer.state.items():
                 tensors |= {
-                    f"optimizer.{label}.{names[parameter]}.{key}": value for key, value in state.items()
+                    f"optimizer.{label}.{self._names[parameter]}.{key}": value for key, value in state.items()
                 }
         path = checkpoints.save(replace(self._state, tensors=tensors), self._folder(self._phase))
         self._report(f"saved {path}")

@@ -131,10 +131,11 @@ def demonstrations_in_prompt(material: Material, random_: random.Random, budget:
     turns = [user(text + (separator if text else "") + episode.wording.query(asked[0][0]), tuple(answers))]
     if head and random_.random() < 0.25:
         turns = [Turn("system", text, tuple(answers)), user(episode.wording.query(asked[0][0]))]
+    is_known = _is_known(episode, head)
     for index, (row_text, label) in enumerate(asked):
         if index:
             turns.append(user(episode.wording.query(row_text)))
-        turns.append(_answer(label, seen, is_known=episode.is_real and bool(head)))
+        turns.append(_answer(label, seen, is_known=is_known))
     return tuple(turns)
 
 
@@ -144,6 +145,7 @@ def demonstrations_as_turns(material: Material, random_: random.Random, budget: 
     place = random_.choices(("nowhere", "system", "first", "each"), (5, 2, 2, 2))[0]
     head = _head(episode, random_) if place != "nowhere" else ""
     turns = [system(head)] if place == "system" and head else []
+    is_known = _is_known(episode, head)
     seen: set[str] = set()
     left = budget * CHARACTERS_A_TOKEN
     for index, (text, label) in enumerate(episode.rows):
@@ -153,8 +155,13 @@ def demonstrations_as_turns(material: Material, random_: random.Random, budget: 
         left -= len(row) + len(label) + 26
         if left < 0:
             break
-        turns += [user(row), _answer(label, seen, is_known=episode.is_real and bool(head))]
+        turns += [user(row), _answer(label, seen, is_known=is_known)]
     return tuple(turns) or None
+
+
+def _is_known(episode: Episode, head: str) -> bool:
+    """Return whether a label can be right before it was shown: by its real name, from a list."""
+    return episode.is_real and all(label in head for label in episode.labels)
 
 
 def _head(episode: Episode, random_: random.Random) -> str:

@@ -192,4 +192,5 @@ def _common_words(prose: Iterable[str]) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
     for sentence in prose:
         counts.update(_WORD.findall(sentence))
-    return tuple(word for word, _ in counts.most_common(3000)[300:])
+    # The most frequent words stand everywhere and would be poor labels.
+    return tuple(word for word, _ in counts.most_common(3000)[min(300, len(counts) // 10) :])

@@ -88,7 +88,7 @@ def _made_up(random_: random.Random, count: int, words: Sequence[str]) -> list[s
     if kind == "letter" and count <= len(string.ascii_uppercase):
         letters = list(string.ascii_uppercase[: max(count, 6)])
         return random_.sample(letters, count)
-    if kind == "number":
+    if kind == "number" or len(words) < count:
         return [str(number) for number in random_.sample(range(max(10, count + 1)), count)]
     if kind == "code":
         letter = random_.choice(string.ascii_uppercase)
