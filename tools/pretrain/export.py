@@ -67,6 +67,8 @@ def export(config: Config, folder: Path, max_shard_size: str | None = None) -> E
         bos_token_id=end, eos_token_id=end, pad_token_id=renderer.padding
     )
     model.save_pretrained(folder, max_shard_size=max_shard_size or "10GB")
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes for the owner alone
     for name in _TOKENIZER_FILES:
         shutil.copyfile(config.tokenizer_folder / name, folder / name)
     again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

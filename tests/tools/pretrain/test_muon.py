@@ -15,7 +15,7 @@ def test_singular_values_are_near_one(shape: tuple[int, int, int]) -> None:
 def test_muon_lowers_a_loss_and_takes_matrices_only() -> None:
     matrix = nn.Parameter(torch.randn(6, 6))
     target = torch.randn(6, 6)
-    optimizer = Muon([matrix], lr=0.1)
+    optimizer = Muon([matrix], lr=0.3)
     losses = []
     for _ in range(40):
         loss = (matrix - target).square().mean()
