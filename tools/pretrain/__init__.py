@@ -1,0 +1,1 @@
+"""The recipe that trains the bundled model; no part of the package, users never need it."""
