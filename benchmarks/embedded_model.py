@@ -282,6 +282,7 @@ def retrain(model: FrozenModel, record: Record, banking77: Path, work: Path) -> 
         label_ids=[model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
         objective=objective,
         options=options,
+        task_type=task.type,
         metric=task.metric,
         higher_is_better=True,
     )

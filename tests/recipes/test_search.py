@@ -51,6 +51,7 @@ class Setting:
             "label_ids": [],
             "objective": TokenObjective(),
             "options": self.options,
+            "task_type": "generation",
             "metric": "chrf",
             "higher_is_better": True,
         }

@@ -105,6 +105,20 @@ def export(
     )
 
 
+@app.command()
+def prompts(
+    config_path: ConfigPath,
+    folder: Annotated[Path, typer.Argument(help="A folder that `export` wrote.")],
+) -> None:
+    """Learn the soft prompts that ship with a model: one for each type of task."""
+    from tools.pretrain.prompts import train_prompts
+
+    for found in train_prompts(configs.load(config_path), folder, typer.echo):
+        typer.echo(
+            f"{found.path}: {found.loss_without:.3f} nats a token without it, {found.loss_with:.3f} with it"
+        )
+
+
 def _print_counts(title: str, counts: Counter[str]) -> None:
     if counts:
         typer.echo(f"{title}: " + ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))

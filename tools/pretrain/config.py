@@ -89,6 +89,20 @@ class TrainConfig(_Strict):
     checkpoint_minutes: float = 5.0
 
 
+class PromptsConfig(_Strict):
+    """The soft prompts that ship with the model."""
+
+    seed: int = 0
+    num_virtual_tokens: int = 16
+    steps: int = 300
+    batch_size: int = 16
+    learning_rate: float = 0.03
+    length: int = 256
+    """Tokens of the longest conversation."""
+    held_out: int = 200
+    """Conversations of the validation split that a prompt is measured on."""
+
+
 class Config(_Strict):
     """Everything about one training."""
 
@@ -102,6 +116,7 @@ class Config(_Strict):
     tokenizer: TokenizerConfig = TokenizerConfig()
     prepare: PrepareConfig
     train: TrainConfig = TrainConfig()
+    prompts: PromptsConfig = PromptsConfig()
 
     @property
     def tokenizer_folder(self) -> Path:

@@ -28,8 +28,8 @@ RateOption = Annotated[
     ),
 ]
 StartOption = Annotated[
-    Literal["text", "vocabulary", "labels", "random"],
-    _training("--init", help="Where the virtual tokens start."),
+    Literal["text", "vocabulary", "labels", "random", "pretrained"],
+    _training("--init", help="Where the virtual tokens start; pretrained: what the model ships, then text."),
 ]
 ObjectiveOption = Annotated[
     Literal["auto", "labels", "tokens"],

@@ -76,6 +76,14 @@ def load_model(
     return model
 
 
+def model_folder(name: str) -> Path | None:
+    """The local folder that holds the model called `name`; None where a hub's cache does."""
+    if name == BUNDLED:
+        return bundled_folder()
+    path = Path(name).expanduser()
+    return path if path.is_dir() else None
+
+
 def _resolve(name: str) -> str:
     if name == BUNDLED:
         return str(bundled_folder())

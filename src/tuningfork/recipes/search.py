@@ -17,6 +17,7 @@ from tuningfork.events import EventSink, StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.recipes.pretrained_prompts import pretrained_prompt
 from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.checkpoint import Validation, pooled
 from tuningfork.training.loop import (
@@ -59,6 +60,7 @@ class SearchSpace:
     label_ids: Sequence[TokenIds]
     objective: Objective
     options: TuneOptions
+    task_type: str
     metric: str
     higher_is_better: bool
     refit_rows: Sequence[TrainingRow] | None = None
@@ -77,16 +79,19 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
         for name, method in SOFT_METHODS.items()
         if space.model.support.path == "shared" or method.kind == "input"
     )
+    pretrained = None
+    if options.initialization == "pretrained":
+        pretrained = pretrained_prompt(space.model, space.task_type)
+    from_text = len(space.text_ids) + (0 if pretrained is None else len(pretrained))
     embeddings = initial_embeddings(
         options.initialization,
         Start(
             model=space.model,
-            num_virtual_tokens=options.num_virtual_tokens
-            or len(space.text_ids)
-            or NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
+            num_virtual_tokens=options.num_virtual_tokens or from_text or NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
             text_ids=space.text_ids,
             label_ids=space.label_ids,
             generator=torch.Generator().manual_seed(options.seed),
+            pretrained=pretrained,
         ),
     )
     candidates = [

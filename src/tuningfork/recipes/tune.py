@@ -179,6 +179,7 @@ class _Tuning:
             label_ids=[self._model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
             objective=self._objective(),
             options=self._options,
+            task_type=prepared.task.type,
             metric=prepared.task.metric,
             higher_is_better=self._evaluator.metric.higher_is_better,
             refit_rows=self._refit_rows(),

@@ -23,6 +23,7 @@ from tuningfork.tuning.soft.initializers import INITIALIZERS, Start, initial_emb
 TEXT = [BOS, 40, 17, EOS, 63]
 LABELS = [[50], [51, 52, 53], [54, 55]]
 SPECIAL = range(PAD + 1)
+PRETRAINED = torch.arange(64.0).reshape(2, 32)
 
 
 def embeddings(
@@ -33,6 +34,7 @@ def embeddings(
     text_ids: Sequence[int] = TEXT,
     label_ids: Sequence[Sequence[int]] = LABELS,
     seed: int = 0,
+    pretrained: Tensor | None = PRETRAINED,
 ) -> Tensor:
     start = Start(
         model=model or tiny_model("llama"),
@@ -40,6 +42,7 @@ def embeddings(
         text_ids=text_ids,
         label_ids=label_ids,
         generator=torch.Generator().manual_seed(seed),
+        pretrained=pretrained,
     )
     return initial_embeddings(name, start)
 
@@ -98,6 +101,15 @@ def test_text_is_always_in_front_and_repeats_only_itself(
     if any(token not in SPECIAL for token in text_ids):
         assert not set(repeated) & set(SPECIAL)
     assert set(repeated) <= set(text_ids)
+
+
+def test_pretrained_tokens_stand_before_the_text() -> None:
+    found = embeddings("pretrained", 2 + len(TEXT))
+    assert torch.equal(found[:2], PRETRAINED)
+    assert tokens(found[2:]) == TEXT
+    assert torch.equal(embeddings("pretrained", 1), PRETRAINED[:1])
+    with pytest.raises(PromptError, match="the model ships none for this type of task; use text"):
+        embeddings("pretrained", pretrained=None)
 
 
 def test_vocabulary_draws_different_ordinary_tokens() -> None:

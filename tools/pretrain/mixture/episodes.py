@@ -1,8 +1,8 @@
 """In-context classification: labels that only the demonstrations of the same episode explain.
 
 After Min et al. 2021, "MetaICL: Learning to Learn In Context", arXiv 2110.15943, sections 3.1 and 3.2.
-Unlike there, the loss falls on every label of an episode, not on the last one only, and an episode has several
-layouts.
+Unlike there, the loss falls on every label of an episode, not on the last one only, and there are several
+layouts of an episode.
 """
 
 import random

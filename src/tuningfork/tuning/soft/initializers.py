@@ -1,7 +1,7 @@
-"""Where a soft prompt starts: (P, H) embeddings from text, vocabulary, class labels or noise."""
+"""Where a soft prompt starts: (P, H) embeddings from text, vocabulary, labels, noise or pre-training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -25,6 +25,8 @@ class Start:
     label_ids: Sequence[TokenIds]
     """The words of each class label; empty where the task has none."""
     generator: torch.Generator
+    pretrained: Tensor | None = None
+    """Virtual tokens (P, H) that the model ships for this type of task."""
 
 
 def from_text(start: Start) -> Tensor:
@@ -89,8 +91,34 @@ def from_noise(start: Start) -> Tensor:
     return noise.to(table.device) * table.std(dim=0) + table.mean(dim=0)
 
 
+def from_pretrained(start: Start) -> Tensor:
+    """The model's own pre-trained virtual tokens, then the text prompt: (P, H).
+
+    Source: Gu et al. 2022, "PPT: Pre-trained Prompt Tuning for Few-shot Learning", arXiv 2109.04332, whose
+    hybrid prompts (section 3) also join learned tokens and words.
+
+    Raises:
+        PromptError: if the model ships none for this type of task.
+    """
+    if start.pretrained is None:
+        raise PromptError(
+            "initialisation from a pre-trained prompt: the model ships none for this type of task; use text"
+        )
+    ours = start.pretrained[: start.num_virtual_tokens].float()
+    left = start.num_virtual_tokens - len(ours)
+    if not left or not start.text_ids:
+        return ours
+    return torch.cat([ours, from_text(replace(start, num_virtual_tokens=left))])
+
+
 INITIALIZERS: Mapping[str, Callable[[Start], Tensor]] = MappingProxyType(
-    {"text": from_text, "vocabulary": from_vocabulary, "labels": from_labels, "random": from_noise}
+    {
+        "text": from_text,
+        "vocabulary": from_vocabulary,
+        "labels": from_labels,
+        "random": from_noise,
+        "pretrained": from_pretrained,
+    }
 )
 
 
