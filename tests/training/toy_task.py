@@ -23,6 +23,7 @@ from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Candidate, Training, TrainingOutcome, Validate, train
 from tuningfork.training.objectives import Objective, TokenObjective, row_losses
+from tuningfork.tuning.soft.defaults import LEARNING_RATES
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.types import TrainingRow
 
@@ -80,7 +81,7 @@ def toy_candidate(
 ) -> Candidate:
     """A candidate that starts from `TEXT` and is checkpointed and validated often."""
     settings = {
-        "learning_rate": 0.1,
+        "learning_rate": min(0.1, max(LEARNING_RATES[method.name])),
         "max_steps": 14,
         "batch_size": 5,
         "micro_batch_size": 3,

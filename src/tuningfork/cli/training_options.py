@@ -19,7 +19,9 @@ def _above_zero(rates: list[float] | None) -> list[float] | None:
 
 MethodOption = Annotated[
     list[str] | None,
-    _training("--method", help="prefix_tuning or prompt_tuning; repeat for several. Default: all."),
+    _training(
+        "--method", help="A soft-prompt method; repeat for several. Default: prefix_tuning and prompt_tuning."
+    ),
 ]
 RateOption = Annotated[
     list[float] | None,

@@ -33,6 +33,7 @@ from tuningfork.training.objectives import Objective
 from tuningfork.tuning.soft.defaults import (
     LEARNING_RATES,
     NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
+    SEARCHED_METHODS,
 )
 from tuningfork.tuning.soft.initializers import Start, initial_embeddings
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
@@ -76,8 +77,8 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
     options = space.options
     methods = options.methods or tuple(
         name
-        for name, method in SOFT_METHODS.items()
-        if space.model.support.path == "shared" or method.kind == "input"
+        for name in SEARCHED_METHODS
+        if space.model.support.path == "shared" or SOFT_METHODS[name].kind == "input"
     )
     pretrained = None
     if options.initialization == "pretrained":

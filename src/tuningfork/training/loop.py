@@ -84,7 +84,8 @@ class Training:
         self._candidate = candidate
         self._rows = rows
         self._higher_is_better = higher_is_better
-        self._module = candidate.method.start(model, candidate.embeddings)
+        generator = torch.Generator().manual_seed(arguments.seed)
+        self._module = candidate.method.start(model, candidate.embeddings, generator)
         self._optimizer = torch.optim.AdamW(
             self._module.parameters(), lr=arguments.learning_rate, weight_decay=arguments.weight_decay
         )

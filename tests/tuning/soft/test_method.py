@@ -141,13 +141,13 @@ def test_training_lowers_the_loss_and_leaves_every_weight_bit_equal(
     model, sink = build_model("llama"), RecordingSink()
     identity = model.identity()
     weights = {name: weight.clone() for name, weight in model.network.state_dict().items()}
-    candidate = toy_candidate(model, method, max_steps=30, validate_every=15, weight_decay=0.1)
+    candidate = toy_candidate(model, method, max_steps=50, validate_every=25, weight_decay=0.1)
     outcome = train_toy(model, candidate, tmp_path / "toy", sink=sink)
 
-    assert sum(sink.losses[-5:]) / 5 < sink.losses[0] - 2.0
+    assert sum(sink.losses[-5:]) / 5 < sink.losses[0] - 1.5
     validations = sink.validations
-    assert validations[-1].log_loss < validations[0].log_loss - 2.0
-    assert outcome.progress.best_step == 30
+    assert validations[-1].log_loss < validations[0].log_loss - 1.5
+    assert outcome.progress.best_step == 50
     assert model.network.state_dict().keys() == weights.keys()
     for name, weight in model.network.state_dict().items():
         assert torch.equal(weight, weights[name]), name
@@ -176,18 +176,21 @@ def test_a_stored_training_gives_the_same_output(
 def test_a_bfloat16_model_has_its_prompt_trained_in_float32(method: SoftMethod, tmp_path: Path) -> None:
     network = cast_network(build_network("llama"), torch.bfloat16)
     model, sink = FrozenModel(network, build_tokenizer(), name="bfloat16"), RecordingSink()
+    has_network = any(True for _ in method.start(model, model.embed(TEXT).float()).buffers())
     # So small a rate would be lost to rounding if the prompt were held in bfloat16.
     candidate = toy_candidate(
         model, method, learning_rate=1e-4, max_steps=4, weight_decay=0.0, max_gradient_norm=0.0
     )
     train_toy(model, candidate, tmp_path / "toy", sink=sink)
     checkpoint = Checkpoint.load(tmp_path / "toy")
-    started = method.start(model, candidate.embeddings).state_dict()
-    assert started.keys() == checkpoint.module.keys()
-    for name, tensor in checkpoint.module.items():
-        assert tensor.dtype == torch.float32
-        moved = (tensor - started[name]).abs()
-        assert (moved > 0).float().mean() > 0.9, name
+    generator = torch.Generator().manual_seed(candidate.arguments.seed)
+    started = method.start(model, candidate.embeddings, generator)
+    assert started.state_dict().keys() == checkpoint.module.keys()
+    assert {tensor.dtype for tensor in checkpoint.module.values()} == {torch.float32}
+    for name, parameter in started.named_parameters():
+        moved = (checkpoint.module[name] - parameter).abs()
+        # A unit that ReLU holds at zero for every token does not move.
+        assert (moved > 0).float().mean() > (0.4 if has_network else 0.9), name
         assert moved.max() < 1e-3, name
     assert {tensor.dtype for tensor in checkpoint.optimizer.values()} == {torch.float32}
     assert {weight.dtype for weight in model.network.parameters()} == {torch.bfloat16}

@@ -1,6 +1,7 @@
 import pytest
 
 from tuningfork.errors import PromptError
+from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
 
 
@@ -10,11 +11,12 @@ def test_a_method_is_found_by_its_own_name(name: str) -> None:
     assert get_soft_method(name).name == name
 
 
-def test_each_method_has_its_own_format_in_peft() -> None:
+@pytest.mark.parametrize("method", SOFT_METHODS.values(), ids=list(SOFT_METHODS))
+def test_each_method_has_a_format_in_peft_that_holds_its_kind(method: SoftMethod) -> None:
     peft = pytest.importorskip("peft")
-    formats = [method.peft_type for method in SOFT_METHODS.values()]
-    assert len(set(formats)) == len(formats)
-    assert set(formats) <= set(peft.PeftType.__members__)
+    assert method.peft_type in peft.PeftType.__members__
+    holds_keys = method.peft_type == "PREFIX_TUNING"
+    assert holds_keys == (method.kind == "key-value")
 
 
 def test_a_slip_of_the_pen_is_answered_with_the_nearest_name() -> None:

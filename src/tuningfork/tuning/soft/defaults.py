@@ -11,9 +11,16 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
         "prefix_tuning": (0.01, 0.03, 0.1, 0.2),
         "prompt_tuning": (0.03, 0.1),
+        "residual_prompt_tuning": (0.003, 0.01, 0.03),
+        "p_tuning": (0.001, 0.003, 0.01),
+        "p_tuning_mlp": (0.001, 0.003, 0.01),
+        "projected_prefix_tuning": (0.001, 0.003, 0.01),
     }
 )
 """Learning rates of AdamW to try, by method."""
+
+SEARCHED_METHODS = ("prefix_tuning", "prompt_tuning")
+"""Methods that are tried when the user names none: one of each kind, as each costs its own trainings."""
 
 NUM_VIRTUAL_TOKENS_WITHOUT_TEXT = 20
 """P where there is no text prompt to take it from."""

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import SoftPrompt
@@ -13,6 +14,8 @@ class SoftMethod(Protocol):
 
     To add a method: one file with a class that has these members, one test file, one line in
     `registry.SOFT_METHODS` and one in `defaults.LEARNING_RATES`. No other file names a method.
+
+    A method that learns through a network keeps it in the module, and folds it into what it makes.
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
       among them. With `embeddings` of a text, `materialize(start(...))` must act as that text would.
@@ -27,8 +30,13 @@ class SoftMethod(Protocol):
     kind: ClassVar[Literal["input", "key-value"]]
     """Which artefact `materialize` returns."""
 
-    def start(self, model: FrozenModel, embeddings: Tensor) -> nn.Module:
-        """Trainable state that starts from `embeddings` (P, H)."""
+    def start(
+        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
+    ) -> nn.Module:
+        """Trainable state that starts from `embeddings` (P, H).
+
+        What is drawn comes from `generator`, by default one of seed 0.
+        """
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
         """The soft prompt that `module` stands for now."""

@@ -5,9 +5,9 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
+from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.tuning.soft.key_values import initial_key_values
 
 
 class PrefixTuning:
@@ -23,21 +23,18 @@ class PrefixTuning:
     peft_type: ClassVar[str] = "PREFIX_TUNING"
     kind: ClassVar[Literal["input", "key-value"]] = "key-value"
 
-    @torch.no_grad()
-    def start(self, model: FrozenModel, embeddings: Tensor) -> nn.Module:
+    def start(
+        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
+    ) -> nn.Module:
         """Two lists of parameters, `keys` and `values`, one (A, P, D) a layer, float32.
 
         Raises:
             PromptError: if the model does not keep plain keys and values in every layer.
         """
-        if model.support.path != "shared":
-            raise PromptError(
-                f"prefix tuning is not possible with {model.name}: {model.support.reason}; use prompt tuning"
-            )
-        pairs = [pair for pair in model.prefix([InputPrompt(embeddings)]).layers if pair is not None]
+        pairs = initial_key_values(model, embeddings)
         module = nn.Module()
-        module.keys = nn.ParameterList([keys[0].float().clone() for keys, _ in pairs])
-        module.values = nn.ParameterList([values[0].float().clone() for _, values in pairs])
+        module.keys = nn.ParameterList([keys for keys, _ in pairs])
+        module.values = nn.ParameterList([values for _, values in pairs])
         return module
 
     def materialize(self, module: nn.Module) -> KeyValuePrefix:

@@ -21,7 +21,9 @@ class PromptTuning:
     peft_type: ClassVar[str] = "PROMPT_TUNING"
     kind: ClassVar[Literal["input", "key-value"]] = "input"
 
-    def start(self, model: FrozenModel, embeddings: Tensor) -> nn.Module:
+    def start(
+        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
+    ) -> nn.Module:
         """One parameter, `embeddings` (P, H), float32."""
         module = nn.Module()
         module.embeddings = nn.Parameter(embeddings.detach().to(model.device, torch.float32, copy=True))

@@ -6,13 +6,21 @@ from types import MappingProxyType
 
 from tuningfork.errors import PromptError
 from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.p_tuning import PTuning
+from tuningfork.tuning.soft.p_tuning_mlp import PTuningMLP
 from tuningfork.tuning.soft.prefix_tuning import PrefixTuning
+from tuningfork.tuning.soft.projected_prefix_tuning import ProjectedPrefixTuning
 from tuningfork.tuning.soft.prompt_tuning import PromptTuning
+from tuningfork.tuning.soft.residual_prompt_tuning import ResidualPromptTuning
 
 SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
     {
         "prefix_tuning": PrefixTuning(),
         "prompt_tuning": PromptTuning(),
+        "residual_prompt_tuning": ResidualPromptTuning(),
+        "p_tuning": PTuning(),
+        "p_tuning_mlp": PTuningMLP(),
+        "projected_prefix_tuning": ProjectedPrefixTuning(),
     }
 )
 

@@ -1,0 +1,36 @@
+"""P-tuning: virtual tokens are learned through a prompt encoder that relates them to each other."""
+
+from typing import ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.tuning.soft.encoders import BidirectionalLSTM, EncodedTokens
+
+
+class PTuning:
+    """Learns `embeddings` (P, H) and an encoder that sees all of them.
+
+    Source: Liu, Zheng, Du, Ding, Qian, Yang, Tang 2021, "GPT Understands, Too", arXiv 2103.10385, section
+    3.2: a bidirectional LSTM and a perceptron of two layers with ReLU. Unlike there, virtual tokens stand in
+    front only, and the encoder's change since the start is added to the initial tokens, so that step 0 equals
+    them. The encoder is not kept after training.
+    """
+
+    name: ClassVar[str] = "p_tuning"
+    peft_type: ClassVar[str] = "P_TUNING"
+    kind: ClassVar[Literal["input", "key-value"]] = "input"
+
+    def start(
+        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
+    ) -> nn.Module:
+        """`embeddings` (P, H), the encoder, and the tokens that it started from, float32."""
+        tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
+        drawn = generator or torch.Generator().manual_seed(0)
+        return EncodedTokens(tokens, BidirectionalLSTM(tokens.shape[1], drawn)).to(model.device)
+
+    def materialize(self, module: nn.Module) -> InputPrompt:
+        """The initial tokens, moved by as much as their encoding has moved."""
+        return cast(InputPrompt, module())

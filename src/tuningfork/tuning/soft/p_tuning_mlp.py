@@ -1,0 +1,37 @@
+"""P-tuning with a perceptron as prompt encoder: each virtual token is encoded on its own."""
+
+from typing import ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.tuning.soft.encoders import EncodedTokens, perceptron
+
+
+class PTuningMLP:
+    """Learns `embeddings` (P, H) and a perceptron of three layers with ReLU, shared by the tokens.
+
+    Source: Liu, Zheng, Du, Ding, Qian, Yang, Tang 2021, "GPT Understands, Too", arXiv 2103.10385, section
+    3.2, which names a perceptron beside the LSTM; three layers of one width are what NeMo and PEFT made
+    usual. Step 0 equals the initial tokens, as with the LSTM.
+    """
+
+    name: ClassVar[str] = "p_tuning_mlp"
+    peft_type: ClassVar[str] = "P_TUNING"
+    kind: ClassVar[Literal["input", "key-value"]] = "input"
+
+    def start(
+        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
+    ) -> nn.Module:
+        """`embeddings` (P, H), the perceptron, and the tokens that it started from, float32."""
+        tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
+        width = tokens.shape[1]
+        drawn = generator or torch.Generator().manual_seed(0)
+        encoder = perceptron((width, width, width, width), nn.ReLU(), drawn)
+        return EncodedTokens(tokens, encoder).to(model.device)
+
+    def materialize(self, module: nn.Module) -> InputPrompt:
+        """The initial tokens, moved by as much as their encoding has moved."""
+        return cast(InputPrompt, module())

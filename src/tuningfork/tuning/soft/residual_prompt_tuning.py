@@ -1,0 +1,45 @@
+"""Residual prompt tuning: virtual tokens are learned through a small network with a skip connection."""
+
+from typing import ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.tuning.soft.encoders import Anchored, perceptron
+
+_BOTTLENECK = 128
+
+
+class ResidualPromptTuning:
+    """Learns `embeddings` (P, H) and a network Φ shared by them; the prompt is embeddings + Φ(embeddings).
+
+    Source: Razdaibiedina, Mao, Hou, Khabsa, Lewis, Ba, Almahairi 2023, "Residual Prompt Tuning: Improving
+    Prompt Tuning with Residual Reparameterization", arXiv 2305.03937, section 3.1: down-projection, ReLU,
+    up-projection, layer norm. After training only the sum is kept. Unlike there, what Φ gives at the start is
+    taken off, so that step 0 equals the initial tokens.
+    """
+
+    name: ClassVar[str] = "residual_prompt_tuning"
+    peft_type: ClassVar[str] = "PROMPT_TUNING"
+    kind: ClassVar[Literal["input", "key-value"]] = "input"
+
+    def start(
+        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
+    ) -> nn.Module:
+        """`embeddings` (P, H) and the network, float32."""
+        tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
+        width = tokens.shape[1]
+        drawn = generator or torch.Generator().manual_seed(0)
+        network = perceptron((width, min(_BOTTLENECK, width), width), nn.ReLU(), drawn)
+        network.append(nn.LayerNorm(width))
+        module = nn.Module()
+        module.embeddings = nn.Parameter(tokens)
+        module.residual = Anchored(network, tokens)
+        return module.to(model.device)
+
+    def materialize(self, module: nn.Module) -> InputPrompt:
+        """The tokens with their residual folded in."""
+        embeddings = cast(Tensor, module.embeddings)
+        return InputPrompt(embeddings + cast(nn.Module, module.residual)(embeddings))
