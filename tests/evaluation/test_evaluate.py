@@ -11,6 +11,7 @@ from tuningfork.evaluation.evaluate import Evaluation, Evaluator
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, TaskData
+from tuningfork.training.checkpoint import Validation
 
 ROWS = [
     Example(inputs={"text": text}, targets=(target,))
@@ -125,3 +126,22 @@ def test_predictions_need_no_targets(model: FrozenModel) -> None:
 def test_means() -> None:
     evaluation = Evaluation(["a", "b"], [1.0, 0.0], [0.5, 1.5], seconds=0.1)
     assert (evaluation.mean_score, evaluation.mean_log_loss) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("labels", [None, {"good": "good", "bad": "bad"}])
+def test_validation_is_the_mean_of_an_evaluation(
+    model: FrozenModel, labels: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = task(labels)
+    renderer = RowRenderer(asked, model.tokenizer)
+    evaluator, prefix = Evaluator(model, asked, renderer), model.prefix([renderer.prefix_ids])
+    evaluation = evaluator.evaluate(prefix, ROWS)
+    expected = Validation(evaluation.mean_score, evaluation.mean_log_loss, len(ROWS))
+    assert evaluator.validate(prefix, ROWS) == expected
+
+    # Where only the log-loss is wanted nothing is generated; the labels of classification cost no more.
+    monkeypatch.delattr(FrozenModel, "generate")
+    found = evaluator.validate(prefix, ROWS, generates=False)
+    assert found.metric == (None if labels is None else expected.metric)
+    assert found.log_loss == pytest.approx(expected.log_loss)
+    assert found.num_rows == len(ROWS)

@@ -337,7 +337,7 @@ def test_length_counts_prompt_input_and_answer(bundled_tokenizer: PreTrainedToke
     total = prompt + 20 + row + answer
     renderer.check_length(example, total, 20)
     message = (
-        rf"^tickets.csv:7: prompt {prompt + 20} \+ input {row} \+ answer {answer} = {total} tokens, "
+        rf"^tickets.csv line 7: prompt {prompt + 20} \+ input {row} \+ answer {answer} = {total} tokens, "
         rf"but the model's maximum is {total - 1}:"
     )
     with pytest.raises(ContextLengthError, match=message):
