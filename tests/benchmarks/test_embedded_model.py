@@ -9,6 +9,7 @@ import torch
 
 from benchmarks import embedded_model
 from benchmarks.embedded import weights
+from benchmarks.embedded.card import results_section
 from benchmarks.embedded.tasks import SIX_CLASSES, Draw, all_draws, task_of
 from benchmarks.embedded_model import (
     TFIDF,
@@ -158,3 +159,24 @@ def test_what_was_not_measured_is_null() -> None:
     found = figures([])
     assert found.pop("package_mb")
     assert set(json.loads(json.dumps(found)).values()) == {None}
+
+
+def test_card_has_a_row_for_each_way_and_replies_drawn_by_seed() -> None:
+    targets = [[f"right {number}"] for number in range(9)]
+
+    def record(way: str, word: str, settings: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "draw": "coffee_shop_voice/0", "way": way, "metric": "chrf", "score": len(word),
+            "targets": targets, "settings": settings,
+            "predictions": [f"{word} | {number}" for number in range(9)],
+        }  # fmt: skip
+
+    records = [record("text prompt", "plain", {}), record("prefix_tuning", "better", {"kind": "soft"})]
+    lines = results_section(records).splitlines()
+    assert lines[0] == "| way | coffee_shop_voice (chrf, n = 9) |"
+    assert "| prefix_tuning | 6.000 (1) |" in lines
+    replies = [line for line in lines if line.startswith("| right")]
+    assert len(replies) == 6
+    number = replies[0].split()[2]
+    assert replies[0] == f"| right {number} | plain \\| {number} | better \\| {number} |"
+    assert results_section(records) == results_section(records)

@@ -226,6 +226,9 @@ class Search:
         return sorted(outcomes, key=lambda outcome: outcome.rank, reverse=True)
 
     def _has_stalled(self, candidate: Candidate) -> bool:
+        """Whether its folds together are past their best; a single training stops itself, by its metric."""
+        if len(self._space.folds) == 1:
+            return False
         outcome = self.outcomes.get(candidate.name)
         return outcome is not None and outcome.has_stalled(candidate.arguments.patience)
 

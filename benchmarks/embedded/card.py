@@ -1,0 +1,57 @@
+"""The part of the model card that the records fill."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tuningfork.library.run_records import TEXT_PROMPT
+
+REPLIES = "coffee_shop_voice"
+_NUM_REPLIES = 6
+_SEED = 0
+
+Record = dict[str, Any]
+
+
+def results_section(records: Sequence[Record]) -> str:
+    """A table of mean scores, ways by tasks, and some replies before and after tuning."""
+    by_task: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    sizes: dict[str, tuple[str, int]] = {}
+    for record in records:
+        task = record["draw"].rpartition("/")[0]
+        by_task[task][record["way"]].append(record["score"])
+        sizes[task] = (record["metric"], len(record["targets"]))
+    tasks = sorted(by_task)
+    ways = list(dict.fromkeys(record["way"] for record in records))
+    heads = [f"{task} ({sizes[task][0]}, n = {sizes[task][1]})" for task in tasks]
+    lines = ["| way | " + " | ".join(heads) + " |", "|---" * (len(tasks) + 1) + "|"]
+    lines += [
+        f"| {way} | " + " | ".join(_cell(by_task[task].get(way)) for task in tasks) + " |" for way in ways
+    ]
+    return "\n".join([*lines, "", "Mean over draws (number of draws).", *_replies(records)])
+
+
+def _cell(scores: list[float] | None) -> str:
+    return "" if not scores else f"{sum(scores) / len(scores):.3f} ({len(scores)})"
+
+
+def _replies(records: Iterable[Record]) -> list[str]:
+    """Replies to messages drawn by seed, by the base with its text prompt and with a tuned one."""
+    found = {record["way"]: record for record in records if record["draw"] == f"{REPLIES}/0"}
+    tuned = [way for way in found if found[way]["settings"].get("kind") == "soft"]
+    if TEXT_PROMPT not in found or not tuned:
+        return []
+    best = max(tuned, key=lambda way: float(found[way]["score"]))
+    drawn = random.Random(_SEED).sample(range(len(found[best]["targets"])), _NUM_REPLIES)
+    places = ", ".join(str(place + 1) for place in drawn)
+    lines = ["", f"Replies to test messages {places}, drawn by seed {_SEED}:", ""]
+    lines += [f"| reference | {TEXT_PROMPT} | {best} |", "|---|---|---|"]
+    for place in drawn:
+        texts = (
+            found[best]["targets"][place][0],
+            found[TEXT_PROMPT]["predictions"][place],
+            found[best]["predictions"][place],
+        )
+        lines.append("| " + " | ".join(" ".join(text.replace("|", "\\|").split()) for text in texts) + " |")
+    return lines
