@@ -15,7 +15,7 @@ def test_a_method_is_found_by_its_own_name(name: str) -> None:
 def test_each_method_has_a_format_in_peft_that_holds_its_kind(method: SoftMethod) -> None:
     peft = pytest.importorskip("peft")
     assert method.peft_type in peft.PeftType.__members__
-    holds_keys = method.peft_type == "PREFIX_TUNING"
+    holds_keys = method.peft_type in ("PREFIX_TUNING", "CARTRIDGE")
     assert holds_keys == (method.kind == "key-value")
 
 

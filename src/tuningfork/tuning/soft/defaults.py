@@ -15,6 +15,7 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "p_tuning": (0.001, 0.003, 0.01),
         "p_tuning_mlp": (0.001, 0.003, 0.01),
         "projected_prefix_tuning": (0.001, 0.003, 0.01),
+        "cartridge": (0.01, 0.03, 0.1, 0.2),
     }
 )
 """Learning rates of AdamW to try, by method."""

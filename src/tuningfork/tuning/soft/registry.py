@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from tuningfork.errors import PromptError
+from tuningfork.tuning.soft.cartridge import Cartridge
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.p_tuning import PTuning
 from tuningfork.tuning.soft.p_tuning_mlp import PTuningMLP
@@ -21,6 +22,7 @@ SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
         "p_tuning": PTuning(),
         "p_tuning_mlp": PTuningMLP(),
         "projected_prefix_tuning": ProjectedPrefixTuning(),
+        "cartridge": Cartridge(),
     }
 )
 

@@ -16,7 +16,7 @@ class ResidualPromptTuning:
     """Learns `embeddings` (P, H) and a network Φ shared by them; the prompt is embeddings + Φ(embeddings).
 
     Source: Razdaibiedina, Mao, Hou, Khabsa, Lewis, Ba, Almahairi 2023, "Residual Prompt Tuning: Improving
-    Prompt Tuning with Residual Reparameterization", arXiv 2305.03937, section 3.1: down-projection, ReLU,
+    Prompt Tuning with Residual Reparameterization", arXiv 2305.03937, section 3: down-projection, ReLU,
     up-projection, layer norm. After training only the sum is kept. Unlike there, what Φ gives at the start is
     taken off, so that step 0 equals the initial tokens.
     """

@@ -1,0 +1,27 @@
+import torch
+
+from tests.tiny_models import random_ids, tiny_model
+from tuningfork.tuning.soft.cartridge import Cartridge
+from tuningfork.tuning.soft.key_values import initial_key_values
+
+
+def test_all_but_the_first_token_is_learned() -> None:
+    model, method = tiny_model("llama"), Cartridge()
+    embeddings = model.embed(random_ids(5, seed=1)).float()
+    module = method.start(model, embeddings)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            assert parameter.shape[1] == 4
+            parameter.add_(1.0)
+    learned = method.materialize(module).layers
+    for pair, initial in zip(learned, initial_key_values(model, embeddings), strict=True):
+        assert pair is not None
+        for part, was in zip(pair, initial, strict=True):
+            assert torch.equal(part[:, :1], was[:, :1])
+            torch.testing.assert_close(part[:, 1:], was[:, 1:] + 1.0)
+
+
+def test_a_single_token_is_learned() -> None:
+    model = tiny_model("llama")
+    module = Cartridge().start(model, model.embed([7]).float())
+    assert {parameter.shape[1] for parameter in module.parameters()} == {1}
