@@ -15,6 +15,7 @@ GIVEN = {
     "learning_rates": ("--lr", "0.02", "--lr", "0.3"),
     "initialization": ("--init", "labels"),
     "objective": ("--objective", "tokens"),
+    "label_smoothing": ("--label-smoothing", "0.1"),
     "num_virtual_tokens": ("--virtual-tokens", "3"),
     "max_steps": ("--max-steps", "2"),
     "batch_size": ("--batch-size", "4"),

@@ -116,6 +116,17 @@ def test_choice_losses_are_those_of_scoring(model: FrozenModel) -> None:
     assert objective.count(ROWS) == len(ROWS)
 
 
+@torch.no_grad()
+def test_smoothed_labels_share_some_of_the_target(model: FrozenModel) -> None:
+    prefix = model.prefix([TEXT])
+    scores = model.score([row.ids[: row.label_positions[0]] for row in ROWS], prefix, CHOICES)
+    found = scores.log_softmax(dim=1)
+    right = found[range(len(ROWS)), [cast(int, row.choice) for row in ROWS]]
+    expected = -(0.7 * right + 0.3 * found.mean(dim=1))
+    objective = ChoiceObjective(CHOICES, normalizes_length=False, label_smoothing=0.3)
+    torch.testing.assert_close(objective.losses(model, prefix, ROWS), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_learning_choices_lowers_their_loss(method: SoftMethod, tmp_path: Path) -> None:
     model, sink = tiny_model("llama"), RecordingSink()
     objective = ChoiceObjective(ANSWERS, normalizes_length=False)

@@ -39,6 +39,12 @@ ObjectiveOption = Annotated[
         "--objective", help="Tell labels apart, or learn their tokens; auto: labels in classification."
     ),
 ]
+SmoothingOption = Annotated[
+    float,
+    _training(
+        "--label-smoothing", help="Share that all labels get alike, against overfitting.", min=0.0, max=0.99
+    ),
+]
 LengthOption = Annotated[
     int | None, _training("--virtual-tokens", help="Default: as many as the text prompt has tokens.", min=1)
 ]

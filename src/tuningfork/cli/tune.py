@@ -48,6 +48,7 @@ def tune(
     learning_rates: training.RateOption = None,
     initialization: training.StartOption = "text",
     objective: training.ObjectiveOption = "auto",
+    label_smoothing: training.SmoothingOption = 0.0,
     num_virtual_tokens: training.LengthOption = None,
     max_steps: training.StepsOption = 100,
     batch_size: training.BatchOption = 16,

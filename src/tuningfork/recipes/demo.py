@@ -20,6 +20,7 @@ class DemoTask:
     introduction: str
     sample: str
     options: TuneOptions = field(default_factory=TuneOptions)
+    """A short search; method and smoothing were chosen on held-out training rows, never on test rows."""
 
 
 DEMO_TASKS = (
@@ -30,14 +31,27 @@ DEMO_TASKS = (
             "The model never changes. Virtual tokens in front of each message learn how this shop talks."
         ),
         sample="Do you have oat milk?",
-        options=TuneOptions(learning_rates=(0.03, 0.1), max_steps=16, validate_every=4, num_seeds=1),
+        options=TuneOptions(
+            methods=("prefix_tuning",),
+            learning_rates=(0.03, 0.1),
+            max_steps=16,
+            validate_every=4,
+            num_seeds=1,
+        ),
     ),
     DemoTask(
         folder="ticket_routing",
         title="Ticket routing: 48 messages, six queues",
         introduction="The same model, another prompt: which team should act on a message?",
         sample="I was charged twice this month.",
-        options=TuneOptions(learning_rates=(0.03, 0.1), max_steps=24, validate_every=6, num_seeds=2),
+        options=TuneOptions(
+            methods=("prompt_tuning",),
+            learning_rates=(0.03, 0.1),
+            label_smoothing=0.2,
+            max_steps=36,
+            validate_every=6,
+            num_seeds=2,
+        ),
     ),
 )
 

@@ -199,7 +199,11 @@ class _Tuning:
             )
         if choices is None or self._options.objective == "tokens":
             return TokenObjective()
-        return ChoiceObjective(choices.choice_ids, normalizes_length=choices.length_normalization == "mean")
+        return ChoiceObjective(
+            choices.choice_ids,
+            normalizes_length=choices.length_normalization == "mean",
+            label_smoothing=self._options.label_smoothing,
+        )
 
     def _announce(self, candidates: Sequence[Candidate], text_prefix: PrefixState) -> float:
         """Tell the plan and how far the start is from the text prompt; return that gap."""

@@ -46,10 +46,16 @@ class ChoiceObjective:
     """Cross-entropy of the right label among the labels: learns to tell them apart.
 
     It is the log-loss that validation and test report. Saying a label well, which the model's own text prompt
-    may already do, earns nothing here; telling labels apart does, so few examples go further.
+    may already do, earns nothing here; telling labels apart does, so few examples go further. Label smoothing
+    (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", arXiv 1512.00567,
+    section 7) keeps a prompt that has learned its few rows by heart from being sure of everything.
     """
 
-    def __init__(self, choices: Sequence[TokenIds], *, normalizes_length: bool) -> None:
+    def __init__(
+        self, choices: Sequence[TokenIds], *, normalizes_length: bool, label_smoothing: float = 0.0
+    ) -> None:
+        """Tell `choices` apart; `label_smoothing` in [0, 1) is the share given to all labels alike."""
+        self._label_smoothing = label_smoothing
         self._choices = [tuple(choice) for choice in choices]
         self._lengths = torch.tensor([len(choice) if normalizes_length else 1 for choice in choices])
 
@@ -72,4 +78,9 @@ class ChoiceObjective:
         ]
         scores = model.choice_log_probabilities(inputs, prefix, self._choices)
         normalized = scores / self._lengths.to(scores.device)
-        return cross_entropy(normalized, torch.tensor(right, device=scores.device), reduction="none")
+        return cross_entropy(
+            normalized,
+            torch.tensor(right, device=scores.device),
+            reduction="none",
+            label_smoothing=self._label_smoothing,
+        )
