@@ -92,13 +92,16 @@ def export(
     config_path: ConfigPath,
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
     max_shard_size: Annotated[str | None, typer.Option(help="Like 15MB; one file if not given.")] = None,
+    start_share: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="How much of the model continued from is mixed in.")
+    ] = 0.0,
 ) -> None:
     """Write the newest weights, decayed ones first, as a folder for transformers, with a model card."""
     from tools.pretrain.card import write_card
     from tools.pretrain.export import export as export_model
 
     config = configs.load(config_path)
-    exported = export_model(config, folder, max_shard_size)
+    exported = export_model(config, folder, max_shard_size, start_share=start_share)
     typer.echo(
         f"{folder}: {exported.num_parameters:,} parameters, step {exported.checkpoint.step} "
         f"({exported.phase}); card at {write_card(config, exported)}"

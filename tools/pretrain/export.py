@@ -44,21 +44,30 @@ def newest(config: Config) -> tuple[str, Checkpoint]:
     raise RunError(f"{config.work / 'checkpoints'}: there is nothing to export; train first")
 
 
-def export(config: Config, folder: Path, max_shard_size: str | None = None) -> Exported:
+def export(
+    config: Config, folder: Path, max_shard_size: str | None = None, *, start_share: float = 0.0
+) -> Exported:
     """Write bfloat16 weights, config, tokenizer, chat template and generation config to a new folder.
 
+    `start_share`, in [0, 1), is how much of the model that training continued from is mixed back into the
+    weights (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903): what a short
+    training at a high rate unlearns comes back, and little of what it taught is lost.
+
     Raises:
-        RunError: Nothing has been trained, or the folder holds something.
+        RunError: Nothing has been trained, the folder holds something, or there is no start to mix with.
         FormatError: What was written does not load as it was.
     """
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder}: is not empty; name a new folder")
     phase, found = newest(config)
+    if start_share and config.start is None:
+        raise RunError("there is no start to mix with: this training began from scratch")
     model = build_model(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            mixed = torch.lerp(found.tensors[f"model.{name}"].to(parameter), parameter, start_share)
             # Rounded before the comparison, in float32: `to` would round the rotary frequencies too.
-            parameter.copy_(found.tensors[f"model.{name}"].to(torch.bfloat16))
+            parameter.copy_(mixed.to(torch.bfloat16))
     wanted = _probe(model, config.tokenizer_folder)
     model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers' wrapper hides the signature
     renderer = Renderer(config.tokenizer_folder)

@@ -43,3 +43,23 @@ def test_weights_come_back_in_bfloat16_with_tokenizer_template_and_card(
 def test_there_must_be_weights(config: Config, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is nothing to export"):
         export(copy_of(config, tmp_path / "run"), tmp_path / "model")
+
+
+def test_start_may_be_mixed_back_in(config: Config, tmp_path: Path) -> None:
+    first = copy_of(config, tmp_path / "first")
+    trained(first, Limits(max_steps=1))
+    export(first, tmp_path / "start")
+    with pytest.raises(RunError, match="no start to mix with: this training began from scratch"):
+        export(first, tmp_path / "mixed", start_share=0.5)
+
+    second = copy_of(config, tmp_path / "second").model_copy(update={"start": tmp_path / "start"})
+    trained(second, Limits(max_steps=2))
+    name = "model.layers.0.mlp.up_proj.weight"
+    weights = {}
+    for share in (0.0, 0.25):
+        export(second, tmp_path / f"share {share}", start_share=share)
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / f"share {share}", dtype=torch.float32)
+        weights[share] = model.state_dict()[name]
+    start = AutoModelForCausalLM.from_pretrained(tmp_path / "start", dtype=torch.float32).state_dict()[name]
+    assert not torch.allclose(weights[0.0], start, atol=1e-3)
+    torch.testing.assert_close(weights[0.25], 0.75 * weights[0.0] + 0.25 * start, rtol=0.01, atol=1e-3)
