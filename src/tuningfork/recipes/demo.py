@@ -9,6 +9,7 @@ from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.recipes.tune import tune
 from tuningfork.tasks.task import load_task
+from tuningfork.tuning.soft.defaults import DEMO_METHODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ DEMO_TASKS = (
         ),
         sample="Do you have oat milk?",
         options=TuneOptions(
-            methods=("prefix_tuning",),
+            methods=DEMO_METHODS["coffee_shop_voice"],
             learning_rates=(0.03, 0.1),
             max_steps=16,
             validate_every=4,
@@ -45,7 +46,7 @@ DEMO_TASKS = (
         introduction="The same model, another prompt: which team should act on a message?",
         sample="I was charged twice this month.",
         options=TuneOptions(
-            methods=("prompt_tuning",),
+            methods=DEMO_METHODS["ticket_routing"],
             learning_rates=(0.03, 0.1),
             label_smoothing=0.2,
             max_steps=36,

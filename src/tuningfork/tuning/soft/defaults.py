@@ -25,3 +25,8 @@ SEARCHED_METHODS = ("prefix_tuning", "prompt_tuning")
 
 NUM_VIRTUAL_TOKENS_WITHOUT_TEXT = 20
 """P where there is no text prompt to take it from."""
+
+DEMO_METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"coffee_shop_voice": ("prefix_tuning",), "ticket_routing": ("prompt_tuning",)}
+)
+"""What the demo tries on an example, so that it takes minutes; chosen on held-out training rows."""
