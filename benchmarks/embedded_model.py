@@ -38,12 +38,11 @@ from tuningfork.library.run_records import NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT,
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.preparation import Prepared, RenderedRows, prepare
-from tuningfork.recipes.search import SearchSpace, plan_candidates
+from tuningfork.recipes.search_space import objective_of, plan_candidates, search_space
 from tuningfork.recipes.tune import tune
 from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.task import Task
 from tuningfork.training.loop import Training, train
-from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
 
 RECORDS = Path(__file__).parent / "embedded" / "records.jsonl"
 BANKING77 = Path(__file__).parents[2] / "shared" / "data"
@@ -94,7 +93,7 @@ class Bench:
         else:
             adapt, rates = WEIGHT_RATES[way]
             tuning = weights.WeightTuning(
-                self._model, prepared, objective_of(prepared), adapt, MAX_STEPS, draw.number
+                self._model, prepared, objective_of(prepared, options), adapt, MAX_STEPS, draw.number
             )
             found = tuning.run(rates)
             predictions = found.evaluation.predictions
@@ -168,14 +167,6 @@ def settings_of(folder: RunFolder) -> Record:
     prompt = folder.load_prompt()[0]
     chosen = folder.result.candidates[-1]
     return {"kind": prompt.kind, "learning_rate": prompt.learning_rate, "steps": chosen.best_step}
-
-
-def objective_of(prepared: Prepared) -> Objective:
-    """The loss that `tune` takes by default."""
-    choices = prepared.renderer.choices
-    if choices is None:
-        return TokenObjective()
-    return ChoiceObjective(choices.choice_ids, normalizes_length=choices.length_normalization == "mean")
 
 
 def print_table(records: Iterable[Record]) -> None:
@@ -274,18 +265,9 @@ def retrain(model: FrozenModel, record: Record, banking77: Path, work: Path) -> 
         update={"learning_rates": (record["settings"]["learning_rate"],)}
     )
     prepared = prepare(task, model, options, NullSink())
-    objective = objective_of(prepared)
-    words = (task.labels or {}).values()
-    space = SearchSpace(
-        model=model,
-        folds=(),
-        text_ids=prepared.renderer.prefix_ids,
-        label_ids=[model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
-        objective=objective,
-        options=options,
-        task_type=task.type,
-        metric=task.metric,
-        higher_is_better=True,
+    evaluator = Evaluator(model, task, prepared.renderer)
+    space = search_space(
+        model, prepared, options, lambda rows: lambda prefix: evaluator.validate(prefix, rows)
     )
     (candidate,) = plan_candidates(space)
     training = Training(
@@ -299,7 +281,6 @@ def retrain(model: FrozenModel, record: Record, banking77: Path, work: Path) -> 
         checkpoint_path=work / "checkpoint",
         until_step=record["settings"]["steps"],
     )
-    evaluator = Evaluator(model, task, prepared.renderer)
     with torch.no_grad():
         return evaluator.evaluate(model.prefix([outcome.prompt]), prepared.test).predictions
 

@@ -33,6 +33,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.machine import MachineReport, describe_machine, peak_memory_bytes
 from tuningfork.training.step import accumulate_gradients
+from tuningfork.tuning.soft.method import begin
 from tuningfork.tuning.soft.prompt_tuning import PromptTuning
 from tuningfork.types import TrainingRow
 
@@ -170,7 +171,7 @@ def label_only_way(network: nn.Module, start: Tensor, ids: Tensor) -> Way:
 def shared_prefix_way(model: FrozenModel, start: Tensor, ids: Tensor) -> Way:
     """The step of `tuningfork tune`, with the whole batch in one forward."""
     method = PromptTuning()
-    module = method.start(model, start)
+    module = begin(method, model, start)
     length = ids.shape[1]
     rows = [TrainingRow(tuple(row), tuple(range(length - NUM_LABELS, length))) for row in ids.tolist()]
 

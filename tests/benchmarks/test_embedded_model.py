@@ -18,7 +18,6 @@ from benchmarks.embedded_model import (
     check_quickly,
     figures,
     load_records,
-    objective_of,
     print_table,
     row_scores,
 )
@@ -28,6 +27,7 @@ from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.preparation import prepare
+from tuningfork.recipes.search_space import objective_of
 
 DRAW = Draw("banking77_6", 0)
 
@@ -112,8 +112,10 @@ def test_weights_learn_on_a_copy(
     adapt: weights.Adapt, model: FrozenModel, banking77: Path, tmp_path: Path
 ) -> None:
     task = task_of(DRAW, banking77, tmp_path)
-    prepared = prepare(task, model, TuneOptions(num_folds=2), NullSink())
-    tuning = weights.WeightTuning(model, prepared, objective_of(prepared), adapt, max_steps=20, seed=0)
+    options = TuneOptions(num_folds=2)
+    prepared = prepare(task, model, options, NullSink())
+    objective = objective_of(prepared, options)
+    tuning = weights.WeightTuning(model, prepared, objective, adapt, max_steps=20, seed=0)
     losses = [
         sum(evaluate(prepared.rows).log_losses) for _, evaluate in tuning._train(1e-2, prepared.rows, 20)
     ]
@@ -133,7 +135,7 @@ def test_gradient_of_all_weights_is_that_of_the_plain_forward(
         parameter.requires_grad_(True)
     row = prepared.renderer.training_row(prepared.rows[0])
     text = prepared.renderer.prefix_ids
-    loss = objective_of(prepared).losses(adapted, adapted.prefix([text]), [row]).mean()
+    loss = objective_of(prepared, TuneOptions()).losses(adapted, adapted.prefix([text]), [row]).mean()
     ours = torch.autograd.grad(loss, parameters)
     ids = torch.tensor([[*text, *row.ids]])
     labels = torch.full_like(ids, -100)

@@ -8,7 +8,6 @@ import torch
 from tests.commands import invoke, read_metrics
 from tests.recipes.conftest import RecordingSink
 from tests.tiny_folder import TICKETS, write_rows
-from tuningfork.errors import TaskError
 from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT, TuneOptions
@@ -132,15 +131,6 @@ def test_start_that_is_not_the_text_says_how_far_off_it_is(
     plan(tasks["extraction"], options.model_copy(update={"num_virtual_tokens": 3}), model=model, sink=sink)
     assert "3 virtual tokens for " in sink.messages[-1]
     assert "log-probabilities at step 0 differ from the text prompt's by up to " in sink.messages[-1]
-
-
-def test_objective_of_labels_needs_labels(
-    tasks: dict[str, Task], options: TuneOptions, model: FrozenModel
-) -> None:
-    with pytest.raises(
-        TaskError, match="objective labels needs a classification task; this one is generation"
-    ):
-        plan(tasks["generation"], options.model_copy(update={"objective": "labels"}), model=model)
 
 
 def test_run_cut_off_before_its_result_is_finished_by_resuming(

@@ -23,7 +23,7 @@ from tuningfork.models.artefacts import InputPrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective, row_losses
 from tuningfork.training.step import accumulate_gradients
-from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.tuning.soft.prompt_tuning import PromptTuning
 from tuningfork.types import TrainingRow
 
@@ -53,7 +53,7 @@ def choice_reference(
 def gradients(
     model: FrozenModel, method: SoftMethod, objective: Objective, micro_batch_size: int
 ) -> tuple[float, list[Tensor]]:
-    module = method.start(model, model.embed(TEXT).float())
+    module = begin(method, model, model.embed(TEXT).float())
     loss = accumulate_gradients(
         model, method.materialize(module), ROWS, micro_batch_size=micro_batch_size, objective=objective
     )
@@ -88,7 +88,7 @@ def test_choices_give_the_loss_and_gradient_of_whole_rows_without_sharing(
 ) -> None:
     objective = ChoiceObjective(CHOICES, normalizes_length=normalizes_length)
     loss, found = gradients(model, method, objective, micro_batch_size)
-    module = method.start(model, model.embed(TEXT).float())
+    module = begin(method, model, model.embed(TEXT).float())
     expected = choice_reference(
         model, method.materialize(module), ROWS, normalizes_length=normalizes_length
     ).mean()
@@ -100,7 +100,7 @@ def test_choices_give_the_loss_and_gradient_of_whole_rows_without_sharing(
 def test_choices_give_the_same_gradient_on_other_architectures(architecture: str) -> None:
     model, method = tiny_model(architecture), PromptTuning()
     loss, found = gradients(model, method, ChoiceObjective(CHOICES, normalizes_length=False), 4)
-    module = method.start(model, model.embed(TEXT).float())
+    module = begin(method, model, model.embed(TEXT).float())
     expected = choice_reference(model, method.materialize(module), ROWS, normalizes_length=False).mean()
     assert loss == pytest.approx(expected.item(), rel=1e-4)
     assert relative_difference(found, torch.autograd.grad(expected, list(module.parameters()))) < 1e-4

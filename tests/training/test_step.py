@@ -14,7 +14,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import backward_into
 from tuningfork.training.objectives import row_losses
 from tuningfork.training.step import accumulate_gradients
-from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.tuning.soft.prompt_tuning import PromptTuning
 from tuningfork.types import TrainingRow
 
@@ -26,7 +26,7 @@ IGNORED = -100
 def gradients(
     model: FrozenModel, method: SoftMethod, rows: Sequence[TrainingRow], micro_batch_size: int
 ) -> tuple[float, list[Tensor]]:
-    module = method.start(model, model.embed(TEXT).float())
+    module = begin(method, model, model.embed(TEXT).float())
     loss = accumulate_gradients(model, method.materialize(module), rows, micro_batch_size=micro_batch_size)
     return loss, [cast(Tensor, parameter.grad) for parameter in module.parameters()]
 
@@ -44,7 +44,7 @@ def reference_loss(model: FrozenModel, prompt: SoftPrompt, rows: Sequence[Traini
 def reference_gradients(
     model: FrozenModel, method: SoftMethod, rows: Sequence[TrainingRow]
 ) -> tuple[float, list[Tensor]]:
-    module = method.start(model, model.embed(TEXT).float())
+    module = begin(method, model, model.embed(TEXT).float())
     loss = reference_loss(model, method.materialize(module), rows)
     return loss.item(), list(torch.autograd.grad(loss, list(module.parameters())))
 
@@ -99,7 +99,7 @@ def test_the_mean_of_micro_batch_means_would_be_found_out(
     model: FrozenModel, method: SoftMethod, micro_batch_size: int
 ) -> None:
     expected_loss, expected = gradients(model, method, ROWS, len(ROWS))
-    module = method.start(model, model.embed(TEXT).float())
+    module = begin(method, model, model.embed(TEXT).float())
     loss = averaged_over_micro_batches(model, method.materialize(module), ROWS, micro_batch_size)
     found = [cast(Tensor, parameter.grad) for parameter in module.parameters()]
     assert abs(loss - expected_loss) / expected_loss > 1e-3
@@ -107,7 +107,7 @@ def test_the_mean_of_micro_batch_means_would_be_found_out(
 
 
 def test_gradients_are_added_to_those_already_there(model: FrozenModel, method: SoftMethod) -> None:
-    module = method.start(model, model.embed(TEXT).float())
+    module = begin(method, model, model.embed(TEXT).float())
     for _ in range(2):
         accumulate_gradients(model, method.materialize(module), ROWS, micro_batch_size=4)
     found = [cast(Tensor, parameter.grad) for parameter in module.parameters()]
@@ -118,7 +118,7 @@ def test_gradients_are_added_to_those_already_there(model: FrozenModel, method: 
 def test_a_small_step_against_the_gradient_lowers_the_loss_as_it_promises(
     model: FrozenModel, method: SoftMethod
 ) -> None:
-    module = method.start(model, model.embed(TEXT).float())
+    module = begin(method, model, model.embed(TEXT).float())
     before = accumulate_gradients(model, method.materialize(module), ROWS, micro_batch_size=2)
     size, promised = 1e-3, 0.0
     with torch.no_grad():

@@ -11,14 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import torch
-
 from tuningfork.events import EventSink, StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
-from tuningfork.library.run_records import TuneOptions
-from tuningfork.models.frozen import FrozenModel
-from tuningfork.recipes.pretrained_prompts import pretrained_prompt
-from tuningfork.training.arguments import TrainingArguments
+from tuningfork.recipes.search_space import SearchSpace
 from tuningfork.training.checkpoint import Validation, pooled
 from tuningfork.training.loop import (
     Candidate,
@@ -29,84 +24,9 @@ from tuningfork.training.loop import (
     selection_score,
     train,
 )
-from tuningfork.training.objectives import Objective
-from tuningfork.tuning.soft.defaults import (
-    LEARNING_RATES,
-    NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
-    SEARCHED_METHODS,
-)
-from tuningfork.tuning.soft.initializers import Start, initial_embeddings
-from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
-from tuningfork.types import TokenIds, TrainingRow
+from tuningfork.types import TrainingRow
 
 _RUNGS = (0.25, 0.5, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingFold:
-    """Rows to train on, and the judge that holds the others."""
-
-    rows: Sequence[TrainingRow]
-    validate: Validate
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSpace:
-    """What the candidates of one run share."""
-
-    model: FrozenModel
-    folds: Sequence[TrainingFold]
-    """One, or those of a cross-validation."""
-    text_ids: TokenIds
-    label_ids: Sequence[TokenIds]
-    objective: Objective
-    options: TuneOptions
-    task_type: str
-    metric: str
-    higher_is_better: bool
-    refit_rows: Sequence[TrainingRow] | None = None
-    """All rows, where the chosen setting is trained on those that chose it too; several folds need it."""
-
-
-def plan_candidates(space: SearchSpace) -> list[Candidate]:
-    """Every method with every learning rate, all from the same start.
-
-    Raises:
-        PromptError: if a method or the initialisation is unknown or impossible here.
-    """
-    options = space.options
-    methods = options.methods or tuple(
-        name
-        for name in SEARCHED_METHODS
-        if space.model.support.path == "shared" or SOFT_METHODS[name].kind == "input"
-    )
-    pretrained = None
-    if options.initialization == "pretrained":
-        pretrained = pretrained_prompt(space.model, space.task_type)
-    from_text = len(space.text_ids) + (0 if pretrained is None else len(pretrained))
-    embeddings = initial_embeddings(
-        options.initialization,
-        Start(
-            model=space.model,
-            num_virtual_tokens=options.num_virtual_tokens or from_text or NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
-            text_ids=space.text_ids,
-            label_ids=space.label_ids,
-            generator=torch.Generator().manual_seed(options.seed),
-            pretrained=pretrained,
-        ),
-    )
-    candidates = [
-        Candidate(
-            name=f"{method.name}-lr{rate:g}-seed{options.seed}",
-            method=method,
-            embeddings=embeddings,
-            arguments=_arguments(options, rate),
-            objective=space.objective,
-        )
-        for method in map(get_soft_method, methods)
-        for rate in options.learning_rates or LEARNING_RATES[method.name]
-    ]
-    return list({candidate.name: candidate for candidate in candidates}.values())
 
 
 @dataclass(frozen=True)
@@ -280,18 +200,3 @@ def _with_seeds(candidate: Candidate, seeds: Iterable[int]) -> list[Candidate]:
         replace(candidate, name=f"{stem}-seed{seed}", arguments=replace(candidate.arguments, seed=seed))
         for seed in seeds
     ]
-
-
-def _arguments(options: TuneOptions, learning_rate: float) -> TrainingArguments:
-    return TrainingArguments(
-        learning_rate=learning_rate,
-        max_steps=options.max_steps,
-        batch_size=options.batch_size,
-        micro_batch_size=options.micro_batch_size,
-        schedule=options.schedule,
-        weight_decay=options.weight_decay,
-        validate_every=options.validate_every,
-        patience=options.patience,
-        checkpoint_every=options.checkpoint_every,
-        seed=options.seed,
-    )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tuningfork.data.example import Example
-from tuningfork.errors import RunError, TaskError
+from tuningfork.errors import RunError
 from tuningfork.evaluation.evaluate import Evaluation, Evaluator
 from tuningfork.evaluation.statistics import mean_interval, paired_difference
 from tuningfork.events import EventSink, FanOutSink, Notice, NullSink, StageFinished, StageStarted
@@ -34,20 +34,13 @@ from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.baselines import FewShot, choose_few_shot
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
-from tuningfork.recipes.preparation import RenderedRows, prepare
-from tuningfork.recipes.search import (
-    CandidateOutcome,
-    Search,
-    SearchResult,
-    SearchSpace,
-    TrainingFold,
-    plan_candidates,
-)
+from tuningfork.recipes.preparation import prepare
+from tuningfork.recipes.search import CandidateOutcome, Search, SearchResult
+from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
-from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import begin
 
 _TIE = 1e-5
 
@@ -167,49 +160,13 @@ class _Tuning:
         return lambda prefix: self._evaluator.validate(prefix, held_out, generates=generates)
 
     def _search_space(self) -> SearchSpace:
-        prepared = self._prepared
-        words = (prepared.task.labels or {}).values()
-        return SearchSpace(
-            model=self._model,
-            folds=[
-                TrainingFold(RenderedRows(prepared.renderer, fold.train), self._judge(fold.validation))
-                for fold in prepared.folds
-            ],
-            text_ids=prepared.renderer.prefix_ids,
-            label_ids=[self._model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
-            objective=self._objective(),
-            options=self._options,
-            task_type=prepared.task.type,
-            metric=prepared.task.metric,
-            higher_is_better=self._evaluator.metric.higher_is_better,
-            refit_rows=self._refit_rows(),
-        )
-
-    def _refit_rows(self) -> Sequence[TrainingRow] | None:
-        prepared = self._prepared
-        if prepared.is_cross_validated or self._options.refit == "yes":
-            return RenderedRows(prepared.renderer, prepared.rows)
-        return None
-
-    def _objective(self) -> Objective:
-        choices = self._prepared.renderer.choices
-        if self._options.objective == "labels" and choices is None:
-            raise TaskError(
-                f"objective labels needs a classification task; this one is {self._prepared.task.type}"
-            )
-        if choices is None or self._options.objective == "tokens":
-            return TokenObjective()
-        return ChoiceObjective(
-            choices.choice_ids,
-            normalizes_length=choices.length_normalization == "mean",
-            label_smoothing=self._options.label_smoothing,
-        )
+        return search_space(self._model, self._prepared, self._options, self._judge)
 
     def _announce(self, candidates: Sequence[Candidate], text_prefix: PrefixState) -> float:
         """Tell the plan and how far the start is from the text prompt; return that gap."""
         first = candidates[0]
         with torch.no_grad():
-            started = first.method.materialize(first.method.start(self._model, first.embeddings))
+            started = first.method.materialize(begin(first.method, self._model, first.embeddings))
             start_prefix = self._model.prefix([started])
             row = self._prepared.renderer.row_ids(self._prepared.validation[0])
             ours = self._model.logits([row], start_prefix, [[len(row) - 1]]).log_softmax(dim=-1)

@@ -25,7 +25,7 @@ from tuningfork.training.checkpoint import (
 from tuningfork.training.objectives import Objective, TokenObjective
 from tuningfork.training.schedules import learning_rate_at
 from tuningfork.training.step import accumulate_gradients
-from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.types import TrainingRow
 
 Validate = Callable[[PrefixState], Validation]
@@ -85,7 +85,7 @@ class Training:
         self._rows = rows
         self._higher_is_better = higher_is_better
         generator = torch.Generator().manual_seed(arguments.seed)
-        self._module = candidate.method.start(model, candidate.embeddings, generator)
+        self._module = begin(candidate.method, model, candidate.embeddings, generator)
         self._optimizer = torch.optim.AdamW(
             self._module.parameters(), lr=arguments.learning_rate, weight_decay=arguments.weight_decay
         )

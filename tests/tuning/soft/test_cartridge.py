@@ -3,12 +3,13 @@ import torch
 from tests.tiny_models import random_ids, tiny_model
 from tuningfork.tuning.soft.cartridge import Cartridge
 from tuningfork.tuning.soft.key_values import initial_key_values
+from tuningfork.tuning.soft.method import begin
 
 
 def test_all_but_the_first_token_is_learned() -> None:
     model, method = tiny_model("llama"), Cartridge()
     embeddings = model.embed(random_ids(5, seed=1)).float()
-    module = method.start(model, embeddings)
+    module = begin(method, model, embeddings)
     with torch.no_grad():
         for parameter in module.parameters():
             assert parameter.shape[1] == 4
@@ -23,5 +24,5 @@ def test_all_but_the_first_token_is_learned() -> None:
 
 def test_a_single_token_is_learned() -> None:
     model = tiny_model("llama")
-    module = Cartridge().start(model, model.embed([7]).float())
+    module = begin(Cartridge(), model, model.embed([7]).float())
     assert {parameter.shape[1] for parameter in module.parameters()} == {1}

@@ -23,7 +23,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.training.checkpoint import Checkpoint
 from tuningfork.training.loop import Training
 from tuningfork.training.step import accumulate_gradients
-from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 
 PACKAGE = Path(tuningfork.__file__).parent
@@ -40,7 +40,7 @@ def model() -> FrozenModel:
 
 
 def start(model: FrozenModel, method: SoftMethod, ids: list[int]) -> nn.Module:
-    return method.start(model, model.embed(ids).float())
+    return begin(method, model, model.embed(ids).float())
 
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def test_a_start_is_trainable_in_float32_and_no_part_of_the_model(
 
 def test_a_start_shares_nothing_with_other_starts(model: FrozenModel, method: SoftMethod) -> None:
     embeddings = model.embed(TEXT).float()
-    first, second = method.start(model, embeddings), method.start(model, embeddings)
+    first, second = begin(method, model, embeddings), begin(method, model, embeddings)
     before, expected = embeddings.clone(), logits(model, method, second)
     with torch.no_grad():
         for parameter in first.parameters():
@@ -162,12 +162,12 @@ def test_a_stored_training_gives_the_same_output(
     for _ in range(3):
         training.step()
     training.checkpoint().save(tmp_path / "toy")
-    module = method.start(model, candidate.embeddings)
+    module = begin(method, model, candidate.embeddings)
     untrained = logits(model, method, module)
     module.load_state_dict(training.checkpoint().module)
     expected = logits(model, method, module)
 
-    other = method.start(model, candidate.embeddings)
+    other = begin(method, model, candidate.embeddings)
     other.load_state_dict(Checkpoint.load(tmp_path / "toy").module)
     assert torch.equal(logits(model, method, other), expected)
     assert not torch.allclose(expected, untrained, atol=0.1)
@@ -176,7 +176,7 @@ def test_a_stored_training_gives_the_same_output(
 def test_a_bfloat16_model_has_its_prompt_trained_in_float32(method: SoftMethod, tmp_path: Path) -> None:
     network = cast_network(build_network("llama"), torch.bfloat16)
     model, sink = FrozenModel(network, build_tokenizer(), name="bfloat16"), RecordingSink()
-    has_network = any(True for _ in method.start(model, model.embed(TEXT).float()).buffers())
+    has_network = any(True for _ in begin(method, model, model.embed(TEXT).float()).buffers())
     # So small a rate would be lost to rounding if the prompt were held in bfloat16.
     candidate = toy_candidate(
         model, method, learning_rate=1e-4, max_steps=4, weight_decay=0.0, max_gradient_norm=0.0
@@ -184,7 +184,7 @@ def test_a_bfloat16_model_has_its_prompt_trained_in_float32(method: SoftMethod, 
     train_toy(model, candidate, tmp_path / "toy", sink=sink)
     checkpoint = Checkpoint.load(tmp_path / "toy")
     generator = torch.Generator().manual_seed(candidate.arguments.seed)
-    started = method.start(model, candidate.embeddings, generator)
+    started = begin(method, model, candidate.embeddings, generator)
     assert started.state_dict().keys() == checkpoint.module.keys()
     assert {tensor.dtype for tensor in checkpoint.module.values()} == {torch.float32}
     for name, parameter in started.named_parameters():

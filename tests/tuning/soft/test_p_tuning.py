@@ -5,12 +5,13 @@ from torch import Tensor
 
 from tests.tiny_models import random_ids, tiny_model
 from tuningfork.tuning.soft.encoders import EncodedTokens
+from tuningfork.tuning.soft.method import begin
 from tuningfork.tuning.soft.p_tuning import PTuning
 
 
 def test_lstm_relates_every_virtual_token_to_every_other() -> None:
     model, method = tiny_model("llama"), PTuning()
-    module = method.start(model, model.embed(random_ids(5, seed=1)).float())
+    module = begin(method, model, model.embed(random_ids(5, seed=1)).float())
     method.materialize(module).embeddings[2].square().sum().backward()  # type: ignore[no-untyped-call]
     gradient = cast(Tensor, module.embeddings).grad
     assert gradient is not None
@@ -21,7 +22,7 @@ def test_encoder_is_drawn_from_the_generator() -> None:
     model, method = tiny_model("llama"), PTuning()
     embeddings = model.embed(random_ids(5, seed=1)).float()
     first, same, other = (
-        cast(EncodedTokens, method.start(model, embeddings, torch.Generator().manual_seed(seed)))
+        cast(EncodedTokens, begin(method, model, embeddings, torch.Generator().manual_seed(seed)))
         for seed in (3, 3, 4)
     )
     weights = first.encoder.state_dict()

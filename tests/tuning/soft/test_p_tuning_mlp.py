@@ -4,12 +4,13 @@ from torch import Tensor, nn
 
 from tests.tiny_models import random_ids, tiny_model
 from tuningfork.tuning.soft.encoders import EncodedTokens
+from tuningfork.tuning.soft.method import begin
 from tuningfork.tuning.soft.p_tuning_mlp import PTuningMLP
 
 
 def test_each_virtual_token_is_encoded_on_its_own() -> None:
     model, method = tiny_model("llama"), PTuningMLP()
-    module = method.start(model, model.embed(random_ids(5, seed=1)).float())
+    module = begin(method, model, model.embed(random_ids(5, seed=1)).float())
     method.materialize(module).embeddings[2].square().sum().backward()  # type: ignore[no-untyped-call]
     gradient = cast(Tensor, module.embeddings).grad
     assert gradient is not None
@@ -18,6 +19,6 @@ def test_each_virtual_token_is_encoded_on_its_own() -> None:
 
 def test_encoder_has_three_layers_of_one_width_with_relu() -> None:
     model = tiny_model("llama")
-    module = PTuningMLP().start(model, model.embed(random_ids(5, seed=1)).float())
+    module = begin(PTuningMLP(), model, model.embed(random_ids(5, seed=1)).float())
     encoder = cast(nn.Sequential, cast(EncodedTokens, module).encoder.encoder)
     assert [type(layer) for layer in encoder] == [nn.Linear, nn.ReLU, nn.Linear, nn.ReLU, nn.Linear]

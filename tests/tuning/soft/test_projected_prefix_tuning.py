@@ -4,12 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from tests.tiny_models import random_ids, tiny_model
+from tuningfork.tuning.soft.method import begin
 from tuningfork.tuning.soft.projected_prefix_tuning import ProjectedPrefixTuning
 
 
 def test_one_row_of_the_matrix_moves_one_virtual_token_in_every_layer() -> None:
     model, method = tiny_model("llama"), ProjectedPrefixTuning()
-    module = method.start(model, model.embed(random_ids(5, seed=1)).float())
+    module = begin(method, model, model.embed(random_ids(5, seed=1)).float())
     before = method.materialize(module)
     with torch.no_grad():
         cast(Tensor, module.embeddings)[3].add_(1.0)
@@ -24,7 +25,7 @@ def test_one_row_of_the_matrix_moves_one_virtual_token_in_every_layer() -> None:
 
 def test_network_is_a_perceptron_with_tanh_from_the_matrix_to_all_layers() -> None:
     model = tiny_model("llama")
-    module = ProjectedPrefixTuning().start(model, model.embed(random_ids(5, seed=1)).float())
+    module = begin(ProjectedPrefixTuning(), model, model.embed(random_ids(5, seed=1)).float())
     narrow, activation, wide = cast(nn.Sequential, cast(nn.Module, module.projection).encoder)
     assert isinstance(narrow, nn.Linear)
     assert isinstance(activation, nn.Tanh)

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.tiny_models import random_ids, tiny_model
+from tuningfork.tuning.soft.method import begin
 from tuningfork.tuning.soft.residual_prompt_tuning import ResidualPromptTuning
 
 
 def test_prompt_is_the_tokens_plus_what_the_network_makes_of_them() -> None:
     """Equation 2 of the paper, but for the network's first output."""
     model, method = tiny_model("llama"), ResidualPromptTuning()
-    module = method.start(model, model.embed(random_ids(5, seed=1)).float())
+    module = begin(method, model, model.embed(random_ids(5, seed=1)).float())
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.1)
@@ -24,7 +25,7 @@ def test_prompt_is_the_tokens_plus_what_the_network_makes_of_them() -> None:
 
 def test_tokens_share_the_network() -> None:
     model, method = tiny_model("llama"), ResidualPromptTuning()
-    module = method.start(model, model.embed(random_ids(5, seed=1)).float())
+    module = begin(method, model, model.embed(random_ids(5, seed=1)).float())
     method.materialize(module).embeddings[0].square().sum().backward()  # type: ignore[no-untyped-call]
     embeddings = cast(Tensor, module.embeddings)
     assert embeddings.grad is not None

@@ -27,16 +27,14 @@ class Cartridge:
     peft_type: ClassVar[str] = "CARTRIDGE"
     kind: ClassVar[Literal["input", "key-value"]] = "key-value"
 
-    def start(
-        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
-    ) -> nn.Module:
+    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
         """Parameters `keys` and `values` by layer, and the first token's as they stay, float32.
 
         Raises:
             PromptError: if the model does not keep plain keys and values in every layer.
         """
-        pairs = initial_key_values(model, embeddings)
-        frozen = _NUM_FROZEN_TOKENS if len(embeddings) > _NUM_FROZEN_TOKENS else 0
+        pairs = initial_key_values(model, tokens)
+        frozen = _NUM_FROZEN_TOKENS if len(tokens) > _NUM_FROZEN_TOKENS else 0
         module = nn.Module()
         for name, parts in zip(("keys", "values"), zip(*pairs, strict=True), strict=True):
             setattr(module, name, nn.ParameterList([part[:, frozen:].clone() for part in parts]))

@@ -18,7 +18,7 @@ class SoftMethod(Protocol):
     A method that learns through a network keeps it in the module, and folds it into what it makes.
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
-      among them. With `embeddings` of a text, `materialize(start(...))` must act as that text would.
+      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would.
     - `materialize` is differentiable in the module's parameters, has no side effects, and depends on nothing
       else.
     """
@@ -30,13 +30,22 @@ class SoftMethod(Protocol):
     kind: ClassVar[Literal["input", "key-value"]]
     """Which artefact `materialize` returns."""
 
-    def start(
-        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
-    ) -> nn.Module:
-        """Trainable state that starts from `embeddings` (P, H).
+    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+        """Trainable state that starts from `tokens` (P, H), float32 on the CPU and the method's to keep.
 
-        What is drawn comes from `generator`, by default one of seed 0.
+        What is drawn comes from `generator`. Called by `begin`, which sees to all of this.
         """
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
         """The soft prompt that `module` stands for now."""
+
+
+def begin(
+    method: SoftMethod, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
+) -> nn.Module:
+    """Trainable state of `method` on the model's device; `embeddings` (P, H) stay as they are.
+
+    What is drawn comes from `generator`, by default one of seed 0.
+    """
+    tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
+    return method.start(model, tokens, generator or torch.Generator().manual_seed(0)).to(model.device)

@@ -23,13 +23,9 @@ class PTuning:
     peft_type: ClassVar[str] = "P_TUNING"
     kind: ClassVar[Literal["input", "key-value"]] = "input"
 
-    def start(
-        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
-    ) -> nn.Module:
+    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
         """`embeddings` (P, H), the encoder, and the tokens that it started from, float32."""
-        tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
-        drawn = generator or torch.Generator().manual_seed(0)
-        return EncodedTokens(tokens, BidirectionalLSTM(tokens.shape[1], drawn)).to(model.device)
+        return EncodedTokens(tokens, BidirectionalLSTM(tokens.shape[1], generator))
 
     def materialize(self, module: nn.Module) -> InputPrompt:
         """The initial tokens, moved by as much as their encoding has moved."""

@@ -22,15 +22,10 @@ class PTuningMLP:
     peft_type: ClassVar[str] = "P_TUNING"
     kind: ClassVar[Literal["input", "key-value"]] = "input"
 
-    def start(
-        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
-    ) -> nn.Module:
+    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
         """`embeddings` (P, H), the perceptron, and the tokens that it started from, float32."""
-        tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
         width = tokens.shape[1]
-        drawn = generator or torch.Generator().manual_seed(0)
-        encoder = perceptron((width, width, width, width), nn.ReLU(), drawn)
-        return EncodedTokens(tokens, encoder).to(model.device)
+        return EncodedTokens(tokens, perceptron((width, width, width, width), nn.ReLU(), generator))
 
     def materialize(self, module: nn.Module) -> InputPrompt:
         """The initial tokens, moved by as much as their encoding has moved."""

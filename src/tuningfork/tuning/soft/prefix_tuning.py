@@ -23,15 +23,13 @@ class PrefixTuning:
     peft_type: ClassVar[str] = "PREFIX_TUNING"
     kind: ClassVar[Literal["input", "key-value"]] = "key-value"
 
-    def start(
-        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
-    ) -> nn.Module:
+    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
         """Two lists of parameters, `keys` and `values`, one (A, P, D) a layer, float32.
 
         Raises:
             PromptError: if the model does not keep plain keys and values in every layer.
         """
-        pairs = initial_key_values(model, embeddings)
+        pairs = initial_key_values(model, tokens)
         module = nn.Module()
         module.keys = nn.ParameterList([keys for keys, _ in pairs])
         module.values = nn.ParameterList([values for _, values in pairs])

@@ -24,25 +24,21 @@ class ProjectedPrefixTuning:
     peft_type: ClassVar[str] = "PREFIX_TUNING"
     kind: ClassVar[Literal["input", "key-value"]] = "key-value"
 
-    def start(
-        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
-    ) -> nn.Module:
+    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
         """`embeddings` (P, H), the network, and the keys and values it starts from, float32.
 
         Raises:
             PromptError: if the model does not keep plain keys and values in every layer.
         """
-        initial = [part for pair in initial_key_values(model, embeddings) for part in pair]
-        tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
+        initial = [part for pair in initial_key_values(model, tokens) for part in pair]
         width = tokens.shape[1]
         outputs = sum(_width(part) for part in initial)
-        drawn = generator or torch.Generator().manual_seed(0)
         module = nn.Module()
         module.embeddings = nn.Parameter(tokens)
-        module.projection = Anchored(perceptron((width, width, outputs), nn.Tanh(), drawn), tokens)
+        module.projection = Anchored(perceptron((width, width, outputs), nn.Tanh(), generator), tokens)
         for index, part in enumerate(initial):
             module.register_buffer(f"initial_{index}", part)
-        return module.to(model.device)
+        return module
 
     def materialize(self, module: nn.Module) -> KeyValuePrefix:
         """The initial keys and values, moved by as much as the network's output has moved; position 0."""

@@ -21,12 +21,10 @@ class PromptTuning:
     peft_type: ClassVar[str] = "PROMPT_TUNING"
     kind: ClassVar[Literal["input", "key-value"]] = "input"
 
-    def start(
-        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
-    ) -> nn.Module:
+    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
         """One parameter, `embeddings` (P, H), float32."""
         module = nn.Module()
-        module.embeddings = nn.Parameter(embeddings.detach().to(model.device, torch.float32, copy=True))
+        module.embeddings = nn.Parameter(tokens)
         return module
 
     def materialize(self, module: nn.Module) -> InputPrompt:

@@ -25,19 +25,15 @@ class ResidualPromptTuning:
     peft_type: ClassVar[str] = "PROMPT_TUNING"
     kind: ClassVar[Literal["input", "key-value"]] = "input"
 
-    def start(
-        self, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
-    ) -> nn.Module:
+    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
         """`embeddings` (P, H) and the network, float32."""
-        tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
         width = tokens.shape[1]
-        drawn = generator or torch.Generator().manual_seed(0)
-        network = perceptron((width, min(_BOTTLENECK, width), width), nn.ReLU(), drawn)
+        network = perceptron((width, min(_BOTTLENECK, width), width), nn.ReLU(), generator)
         network.append(nn.LayerNorm(width))
         module = nn.Module()
         module.embeddings = nn.Parameter(tokens)
         module.residual = Anchored(network, tokens)
-        return module.to(model.device)
+        return module
 
     def materialize(self, module: nn.Module) -> InputPrompt:
         """The tokens with their residual folded in."""

@@ -1,0 +1,100 @@
+import pytest
+
+from tests.recipes.conftest import RecordingSink, Setting
+from tuningfork.errors import PromptError, TaskError
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.recipes.preparation import prepare
+from tuningfork.recipes.search_space import objective_of, plan_candidates
+from tuningfork.tasks.task import Task
+from tuningfork.training.objectives import ChoiceObjective, TokenObjective
+from tuningfork.tuning.soft.defaults import (
+    LEARNING_RATES,
+    NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
+    SEARCHED_METHODS,
+)
+
+
+def test_rows_are_trained_on_once_or_fold_by_fold(setting: Setting) -> None:
+    space, divided = setting.space(), setting.cross_validated()
+    total = len(setting.prepared.rows)
+    assert [len(fold.rows) for fold in space.folds] == [len(setting.prepared.folds[0].train)]
+    assert space.refit_rows is None
+    assert sum(total - len(fold.rows) for fold in divided.folds) == total
+    assert divided.refit_rows is not None
+    assert len(divided.refit_rows) == total
+
+
+def test_training_on_all_rows_can_be_asked_for(setting: Setting) -> None:
+    options = setting.options.model_copy(update={"refit": "yes"})
+    rows = Setting(setting.model, setting.prepared, options).space().refit_rows
+    assert rows is not None
+    assert len(rows) == len(setting.prepared.rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "objective", "expected"),
+    [
+        ("classification", "auto", ChoiceObjective),
+        ("classification", "labels", ChoiceObjective),
+        ("classification", "tokens", TokenObjective),
+        ("generation", "auto", TokenObjective),
+    ],
+)
+def test_labels_are_told_apart_unless_tokens_are_asked_for(
+    kind: str,
+    objective: str,
+    expected: type,
+    tasks: dict[str, Task],
+    setting: Setting,
+    model: FrozenModel,
+    sink: RecordingSink,
+) -> None:
+    options = setting.options.model_copy(update={"objective": objective})
+    assert isinstance(objective_of(prepare(tasks[kind], model, options, sink), options), expected)
+
+
+def test_objective_of_labels_needs_labels(setting: Setting) -> None:
+    options = setting.options.model_copy(update={"objective": "labels"})
+    with pytest.raises(
+        TaskError, match="objective labels needs a classification task; this one is generation"
+    ):
+        objective_of(setting.prepared, options)
+
+
+def test_without_choices_the_usual_methods_are_tried_at_their_own_rates(setting: Setting) -> None:
+    candidates = plan_candidates(setting.space())
+    assert [(c.method.name, c.arguments.learning_rate) for c in candidates] == [
+        (name, rate) for name in SEARCHED_METHODS for rate in LEARNING_RATES[name]
+    ]
+    assert len({candidate.name for candidate in candidates}) == len(candidates)
+    assert {len(candidate.embeddings) for candidate in candidates} == {len(setting.space().text_ids)}
+
+
+def test_options_reach_the_training_arguments(setting: Setting) -> None:
+    (candidate,) = plan_candidates(
+        setting.with_options(
+            methods=("prompt_tuning",), learning_rates=(0.3,), num_virtual_tokens=2, schedule="constant",
+            weight_decay=0.5, micro_batch_size=3, checkpoint_every=7, seed=4,
+        )
+    )  # fmt: skip
+    arguments = candidate.arguments
+    assert (arguments.learning_rate, arguments.schedule, arguments.weight_decay) == (0.3, "constant", 0.5)
+    assert (arguments.batch_size, arguments.micro_batch_size, arguments.checkpoint_every) == (4, 3, 7)
+    assert (arguments.max_steps, arguments.validate_every, arguments.patience, arguments.seed) == (8, 2, 0, 4)
+    assert len(candidate.embeddings) == 2
+
+
+def test_without_a_text_there_is_still_a_length(setting: Setting) -> None:
+    space = setting.space(
+        text_ids=[], options=setting.options.model_copy(update={"initialization": "vocabulary"})
+    )
+    assert len(plan_candidates(space)[0].embeddings) == NUM_VIRTUAL_TOKENS_WITHOUT_TEXT
+
+
+def test_unknown_method_and_start_are_refused(setting: Setting) -> None:
+    with pytest.raises(
+        PromptError, match="unknown soft-prompt method 'prefix': did you mean 'prefix_tuning'"
+    ):
+        plan_candidates(setting.with_options(methods=("prefix",), learning_rates=(0.1,)))
+    with pytest.raises(PromptError, match="unknown initialisation 'luck'"):
+        plan_candidates(setting.with_options(initialization="luck"))
