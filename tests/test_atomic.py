@@ -83,5 +83,14 @@ def test_a_killed_process_leaves_the_old_file_whole(tmp_path: Path) -> None:
     )
     assert result.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
+    assert len(names(tmp_path)) == 2
     write_text(path, "new")
     assert path.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    path, theirs = tmp_path / "a.txt", tmp_path / f".a.txt.{os.getppid()}.part"
+    theirs.write_text("half of the n")
+    write_text(path, "ours")
+    assert theirs.read_text() == "half of the n"

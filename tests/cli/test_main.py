@@ -45,6 +45,17 @@ def test_help_loads_no_heavy_package() -> None:
     assert HEAVY_PACKAGES.isdisjoint(completed.stderr.split())
 
 
+def test_wrong_data_is_told_before_a_model_library_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("message,queue\na,b\nc,d,e\n", encoding="utf-8")
+    completed = subprocess.run(
+        [sys.executable, "-c", _PRINT_MODULES, "tune", "bad.csv"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert completed.returncode == 1
+    assert completed.stderr.startswith("Error: bad.csv line 3: 3 columns")
+    assert {"torch", "transformers"}.isdisjoint(completed.stderr.split())
+
+
 def test_version(tmp_path: Path) -> None:
     assert invoke(tmp_path, "--version").stdout == f"tuningfork {tuningfork.__version__}\n"
 

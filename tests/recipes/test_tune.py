@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
+from tuningfork.training.checkpoint import Checkpoint
 
 # Of the run below, measured once: any change to reading, splitting, rendering, loss or optimizer shows here.
 PINNED_LOSSES = [5.6068, 2.5475, 1.8111, 1.0814, 1.8229, 0.2266]
@@ -140,12 +142,16 @@ def test_run_cut_off_before_its_result_is_finished_by_resuming(
     whole = json.loads((run.path / "result.json").read_text(encoding="utf-8"))
     metrics = (run.path / "metrics.jsonl").read_bytes()
     (run.path / "result.json").unlink()
+    (path,) = run.checkpoints
+    checkpoint = Checkpoint.load(path)
+    replace(checkpoint, progress=replace(checkpoint.progress, seconds=5000)).save(path)
     resumed = tune(run.task, run.record.options, resume=run, model=model)
     assert resumed.path == run.path
     assert (run.path / "metrics.jsonl").read_bytes() == metrics
     again = json.loads((run.path / "result.json").read_text(encoding="utf-8"))
     assert again["verdict"] == whole["verdict"]
     assert again["test_reads"] == 2
+    assert 5000 < again["seconds"] < 5000 + 600
 
 
 def test_few_rows_are_refitted_on_all_of_them(

@@ -1,7 +1,7 @@
 """`tuningfork tune`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,13 @@ from tuningfork.cli.options import (
     TestOption,
 )
 from tuningfork.errors import TaskError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tuningfork.data.columns import ColumnMap
+    from tuningfork.library.run_records import TuneOptions
+    from tuningfork.tasks.task import Task
 
 SourceArgument = Annotated[
     str | None,
@@ -70,25 +77,57 @@ def tune(
         raise TaskError(
             "give either a task file or examples to start a run, or --resume RUN to go on with one"
         )
-    from tuningfork.cli.tuning import resume_run, start_run
-    from tuningfork.library.run_records import TuneOptions
-
     if resume is not None:
         _refuse_options_of_the_run(context)
+        from tuningfork.cli.tuning import resume_run
+
         resume_run(resume, as_json=as_json)
         return
+    from rich.console import Console
+
+    from tuningfork.library.run_records import TuneOptions
+    from tuningfork.recipes.columns import named_columns
+
     fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
     fields |= {"methods": tuple(methods or ()), "learning_rates": tuple(learning_rates or ())}
     assert source is not None
-    start_run(
-        source,
-        TuneOptions(**fields),
-        columns=(inputs, target),
-        test=test,
-        runs=runs,
-        is_dry_run=dry_run,
-        as_json=as_json,
+    options = TuneOptions(**fields)
+    console = Console(stderr=as_json)
+    task = _task_of(
+        source, options, console, columns=named_columns(inputs, target), test=test, is_dry_run=dry_run
     )
+    # Only now: torch and transformers take seconds to load, and wrong data is told at once.
+    from tuningfork.cli.tuning import start_run
+
+    start_run(task, options, console, runs=runs, is_dry_run=dry_run, as_json=as_json)
+
+
+def _task_of(
+    source: str,
+    options: "TuneOptions",
+    console: "Console",
+    *,
+    columns: "ColumnMap | None",
+    test: str | None,
+    is_dry_run: bool,
+) -> "Task":
+    """The task that `source` names or that is drafted for it; imports nothing heavy."""
+    from tuningfork.cli.progress import ProgressSink
+    from tuningfork.recipes.task_file import find_task
+    from tuningfork.tuning.soft.defaults import check_method_name
+
+    for method in options.methods:
+        check_method_name(method)
+    with ProgressSink(console) as sink:
+        return find_task(
+            source,
+            sink=sink,
+            columns=columns,
+            test=test,
+            split=options.split,
+            skip_bad_rows=options.skip_bad_rows,
+            is_dry_run=is_dry_run,
+        )
 
 
 def _refuse_options_of_the_run(context: typer.Context) -> None:

@@ -13,42 +13,21 @@ from tuningfork.cli.tables import print_predictions, print_result
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT, TuneOptions
 from tuningfork.recipes import tune as recipe
-from tuningfork.recipes.columns import named_columns
-from tuningfork.recipes.task_file import find_task
-from tuningfork.tuning.soft.registry import get_soft_method
+from tuningfork.tasks.task import Task
 
 _SHOWN_ANSWERS = 3
 
 
 def start_run(
-    source: str,
-    options: TuneOptions,
-    *,
-    columns: tuple[list[str] | None, str | None],
-    test: str | None,
-    runs: Path,
-    is_dry_run: bool,
-    as_json: bool,
+    task: Task, options: TuneOptions, console: Console, *, runs: Path, is_dry_run: bool, as_json: bool
 ) -> None:
     """Start a run and print its result.
 
     Raises:
         TuningForkError: of the kind that names what is wrong.
     """
-    for method in options.methods:
-        get_soft_method(method)
-    console = Console(stderr=as_json)
     before = _unfinished(runs)
     with _naming_how_to_resume(lambda: sorted(_unfinished(runs) - before)), ProgressSink(console) as sink:
-        task = find_task(
-            source,
-            sink=sink,
-            columns=named_columns(*columns),
-            test=test,
-            split=options.split,
-            skip_bad_rows=options.skip_bad_rows,
-            is_dry_run=is_dry_run,
-        )
         if is_dry_run:
             recipe.plan(task, options, sink=sink)
             return

@@ -111,6 +111,11 @@ class RunFolder:
         """Where the checkpoint of `candidate` lies."""
         return self.path / _CHECKPOINTS / f"{candidate}.safetensors"
 
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Every checkpoint there is."""
+        return sorted((self.path / _CHECKPOINTS).glob("*.safetensors"))
+
     def open_metrics(self, step_of: Callable[[str], int]) -> "MetricsFile":
         """The metrics, without those that come after a candidate's checkpoint at `step_of(candidate)`."""
         return MetricsFile(self.path / _METRICS, step_of)

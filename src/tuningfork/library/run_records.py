@@ -182,3 +182,4 @@ class TuneResult(Record):
     """How often this test set has been read by runs in this folder, this one included."""
     base_is_unchanged: bool
     seconds: float
+    """Of the session that ended the run, and what trainings had taken in sessions before it."""

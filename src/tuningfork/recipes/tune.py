@@ -95,6 +95,7 @@ class _Tuning:
 
     def __init__(self, task: Task, options: TuneOptions, model: FrozenModel, sink: EventSink) -> None:
         self._started = time.perf_counter()
+        self._earlier_seconds = 0.0
         self._options = options
         self._sink = sink
         self._model = model
@@ -141,6 +142,7 @@ class _Tuning:
                 "put that back, or start a new run"
             )
         self._sink.emit(Notice(f"Resume    {resume.path}"))
+        self._earlier_seconds = sum(Checkpoint.load(path).progress.seconds for path in resume.checkpoints)
         return resume
 
     def _record(self) -> RunRecord:
@@ -287,7 +289,7 @@ class _Tuning:
                 band=band,
                 test_reads=reads,
                 base_is_unchanged=self._model.identity(fresh=True) == identity_of(self._folder.record.model),
-                seconds=time.perf_counter() - self._started,
+                seconds=self._earlier_seconds + time.perf_counter() - self._started,
             )
         )
         return self._folder

@@ -5,7 +5,10 @@ than an order of magnitude, so no single rate is a default: a few are tried and 
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
+
+from tuningfork.errors import PromptError
 
 LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
@@ -30,3 +33,16 @@ DEMO_METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"coffee_shop_voice": ("prefix_tuning",), "ticket_routing": ("prompt_tuning",)}
 )
 """What the demo tries on an example, so that it takes minutes; chosen on held-out training rows."""
+
+
+def check_method_name(name: str) -> None:
+    """Check, without loading any method, that there is one called `name`.
+
+    Raises:
+        PromptError: if there is none; the message lists those there are.
+    """
+    if name in LEARNING_RATES:
+        return
+    close = get_close_matches(name, LEARNING_RATES, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(LEARNING_RATES)}"
+    raise PromptError(f"unknown soft-prompt method {name!r}: {hint}")

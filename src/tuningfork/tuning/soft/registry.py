@@ -1,11 +1,10 @@
 """The soft-prompt methods by name."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from tuningfork.errors import PromptError
 from tuningfork.tuning.soft.cartridge import Cartridge
+from tuningfork.tuning.soft.defaults import check_method_name
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.p_tuning import PTuning
 from tuningfork.tuning.soft.p_tuning_mlp import PTuningMLP
@@ -33,8 +32,5 @@ def get_soft_method(name: str) -> SoftMethod:
     Raises:
         PromptError: if there is none; the message lists those there are.
     """
-    if name in SOFT_METHODS:
-        return SOFT_METHODS[name]
-    close = get_close_matches(name, SOFT_METHODS, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(SOFT_METHODS)}"
-    raise PromptError(f"unknown soft-prompt method {name!r}: {hint}")
+    check_method_name(name)
+    return SOFT_METHODS[name]
