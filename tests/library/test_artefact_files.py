@@ -11,13 +11,20 @@ from torch import Tensor
 
 from tuningfork.errors import FormatError
 from tuningfork.library.artefact_files import load_artefact, save_artefact
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
 
 METADATA = {"task": "ticket routing", "metric": "accuracy"}
 
 
 def input_prompt(rows: int = 3, width: int = 5) -> InputPrompt:
     return InputPrompt(torch.randn(rows, width, generator=torch.Generator().manual_seed(0)))
+
+
+def instance_prompt() -> InstancePrompt:
+    generator = torch.Generator().manual_seed(2)
+    shapes = ((4, 5), (2, 5), (10, 3), (3, 10), (10,), (10,))
+    front, shift, down, up, mean, scale = (torch.rand(shape, generator=generator) for shape in shapes)
+    return InstancePrompt(front, shift, down, up, mean, scale + 1, layers_read=(0, 12))
 
 
 def prefix(
@@ -38,6 +45,8 @@ def prefix(
 def tensors_of(artefact: SoftPrompt) -> list[Tensor | None]:
     if isinstance(artefact, InputPrompt):
         return [artefact.embeddings]
+    if isinstance(artefact, InstancePrompt):
+        return [*artefact.tensors()]
     return [tensor for pair in artefact.layers for tensor in (pair or (None, None))]
 
 
@@ -45,6 +54,8 @@ def assert_equal(found: SoftPrompt, expected: SoftPrompt) -> None:
     assert type(found) is type(expected)
     if isinstance(found, KeyValuePrefix) and isinstance(expected, KeyValuePrefix):
         assert found.position == expected.position
+    if isinstance(found, InstancePrompt) and isinstance(expected, InstancePrompt):
+        assert found.layers_read == expected.layers_read
     for one, other in zip(tensors_of(found), tensors_of(expected), strict=True):
         assert (one is None) == (other is None)
         if one is not None and other is not None:
@@ -65,7 +76,9 @@ def rewrite(path: Path, metadata: dict[str, str], changes: dict[str, Tensor | No
     save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, path, header)
 
 
-@pytest.mark.parametrize("artefact", [input_prompt(), prefix(), prefix(skipped=frozenset())])
+@pytest.mark.parametrize(
+    "artefact", [input_prompt(), prefix(), prefix(skipped=frozenset()), instance_prompt()]
+)
 def test_saving_and_loading_changes_nothing(artefact: SoftPrompt, path: Path) -> None:
     save_artefact(artefact, path, METADATA)
     found, metadata = load_artefact(path)
@@ -162,7 +175,7 @@ def test_reserved_names_are_refused(path: Path) -> None:
         save_artefact(input_prompt(), path, {"tuningfork.kind": "input_prompt"})
 
 
-@pytest.mark.parametrize("artefact", [input_prompt(), prefix()])
+@pytest.mark.parametrize("artefact", [input_prompt(), prefix(), instance_prompt()])
 def test_every_truncated_file_is_refused(artefact: SoftPrompt, path: Path) -> None:
     save_artefact(artefact, path, METADATA)
     whole = path.read_bytes()
@@ -199,7 +212,10 @@ def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
     ("metadata", "message"),
     [
         ({"tuningfork.format_version": "2"}, "format version 2, this Tuning Fork reads 1; upgrade it"),
-        ({"tuningfork.kind": "lora"}, "kind 'lora', expected 'input_prompt' or 'key_value_prefix'"),
+        (
+            {"tuningfork.kind": "lora"},
+            "kind 'lora', expected 'input_prompt', 'key_value_prefix' or ",
+        ),
         ({"tuningfork.kind": "input_prompt"}, "tensor embeddings is missing"),
         (
             {"tuningfork.num_layers": "2"},
@@ -263,6 +279,28 @@ def test_tensors_of_an_input_prompt_that_do_not_fit_are_refused(
 ) -> None:
     save_artefact(input_prompt(), path, {})
     rewrite(path, {}, changes)
+    with pytest.raises(FormatError, match=message):
+        load_artefact(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "changes", "message"),
+    [
+        ({}, {"up": None}, "tensor up is missing"),
+        ({}, {"extra": torch.ones(1)}, "tensor extra does not belong to this kind of prompt"),
+        ({}, {"mean": torch.ones(2, 5)}, r"mean must have 1 dimensions, found shape \(2, 5\)"),
+        ({}, {"front": torch.ones(0, 5)}, r"front must have 2 dimensions, found shape \(0, 5\)"),
+        ({}, {"up": torch.ones(3, 9)}, r"up of an instance prompt must be \(3, 10\), found shape \(3, 9\)"),
+        ({}, {"scale": torch.zeros(10)}, "scale must be above 0"),
+        ({"tuningfork.layers_read": "0"}, {}, "10 features are not those of 1 layers of 5"),
+        ({"tuningfork.layers_read": "0,-1"}, {}, "layers_read in the header must be numbers below 10000"),
+    ],
+)
+def test_an_instance_prompt_that_does_not_fit_together_is_refused(
+    path: Path, metadata: dict[str, str], changes: dict[str, Tensor | None], message: str
+) -> None:
+    save_artefact(instance_prompt(), path, {})
+    rewrite(path, metadata, changes)
     with pytest.raises(FormatError, match=message):
         load_artefact(path)
 

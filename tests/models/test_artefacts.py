@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix
 
 
 def pair(tokens: int) -> tuple[Tensor, Tensor]:
@@ -28,3 +28,38 @@ def test_layers_of_a_key_value_prefix_have_equal_numbers_of_tokens() -> None:
         KeyValuePrefix((pair(2), pair(3)))
     with pytest.raises(ValueError, match=r"the same number of tokens, found \[\]"):
         KeyValuePrefix((None, None))
+
+
+def instance_tensors(**changes: Tensor) -> dict[str, Tensor]:
+    tensors = {
+        "front": torch.zeros(5, 4),
+        "shift": torch.zeros(2, 4),
+        "down": torch.zeros(8, 3),
+        "up": torch.zeros(3, 8),
+        "mean": torch.zeros(8),
+        "scale": torch.ones(8),
+    }
+    return {**tensors, **changes}
+
+
+def test_an_instance_prompt_counts_its_tokens() -> None:
+    prompt = InstancePrompt(**instance_tensors(), layers_read=(0, 2))
+    assert (prompt.num_virtual_tokens, prompt.num_shifted_tokens) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "layers", "message"),
+    [
+        ({"front": torch.zeros(5, 3)}, (0, 1), r"front of an instance prompt must be \(5, 4\), found shape"),
+        ({"up": torch.zeros(3, 9)}, (0, 1), r"up of an instance prompt must be \(3, 8\)"),
+        ({"mean": torch.zeros(7)}, (0, 1), r"mean of an instance prompt must be \(8,\)"),
+        ({"scale": torch.zeros(8, 1)}, (0, 1), r"scale of an instance prompt must be \(8,\)"),
+        ({}, (0,), "8 features are not those of 1 layers of 4"),
+        ({}, (), "8 features are not those of 0 layers of 4"),
+    ],
+)
+def test_parts_of_an_instance_prompt_fit_together(
+    changes: dict[str, Tensor], layers: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        InstancePrompt(**instance_tensors(**changes), layers_read=layers)

@@ -269,7 +269,9 @@ def plant_padding_after_the_prompt(monkeypatch: pytest.MonkeyPatch, model: Froze
     """Pad on the left, between prompt and text, masked and not counted in the positions."""
     path: Any = model._path
 
-    def read(rows: Sequence[Sequence[int]], prefixes: Sequence[PrefixState]) -> tuple[Tensor, None, None]:
+    def read(
+        rows: Sequence[Sequence[int]], prefixes: Sequence[PrefixState], answer_starts: Sequence[int]
+    ) -> tuple[Tensor, None, None]:
         width = max(len(row) for row in rows)
         padding = torch.tensor([[width - len(row)] for row in rows])
         ids = [[PAD] * (width - len(row)) + list(row) for row in rows]

@@ -22,7 +22,7 @@ from tests.training.toy_task import (
 )
 from tuningfork.errors import RunError
 from tuningfork.events import Event, NullSink, StepFinished, Validated
-from tuningfork.models.artefacts import InputPrompt, SoftPrompt
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
 from tuningfork.training.checkpoint import Checkpoint, Validation
@@ -37,6 +37,8 @@ ROOT = Path(__file__).parents[2]
 def prompt_tensors(prompt: SoftPrompt) -> list[Tensor]:
     if isinstance(prompt, InputPrompt):
         return [prompt.embeddings]
+    if isinstance(prompt, InstancePrompt):
+        return prompt.tensors()
     return [tensor for pair in prompt.layers if pair is not None for tensor in pair]
 
 

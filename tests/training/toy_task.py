@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.tiny_models import BOS, EOS, random_ids
 from tests.unpadded_reference import row_logits, row_logits_after
 from tuningfork.events import Event, EventSink, NullSink, StepFinished, Validated
-from tuningfork.models.artefacts import InputPrompt, SoftPrompt
+from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions
 from tuningfork.models.prefix import PrefixState
@@ -60,6 +60,7 @@ def unshared_logits(model: FrozenModel, prompt: SoftPrompt, ids: Sequence[int]) 
     """Logits (T, V) of one row run whole behind its own copy of `prompt`."""
     if isinstance(prompt, InputPrompt):
         return row_logits(model.network, prompt.embeddings, ids)
+    assert isinstance(prompt, KeyValuePrefix)
     return row_logits_after(model.network, [pair for pair in prompt.layers if pair is not None], ids)
 
 

@@ -20,7 +20,8 @@ def _above_zero(rates: list[float] | None) -> list[float] | None:
 MethodOption = Annotated[
     list[str] | None,
     _training(
-        "--method", help="A soft-prompt method; repeat for several. Default: prefix_tuning and prompt_tuning."
+        "--method",
+        help="A soft-prompt method; repeat for several. Default: prefix_tuning, prompt_tuning, idpg.",
     ),
 ]
 RateOption = Annotated[

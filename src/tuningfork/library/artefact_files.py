@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tuningfork.atomic import replacing
 from tuningfork.errors import FormatError
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
 
 FORMAT_VERSION = 1
 """Raised when a reader of the version before could misread the file."""
@@ -21,6 +21,9 @@ FORMAT_VERSION = 1
 _RESERVED = "tuningfork."
 _KIND, _VERSION = f"{_RESERVED}kind", f"{_RESERVED}format_version"
 _POSITION, _NUM_LAYERS = f"{_RESERVED}position", f"{_RESERVED}num_layers"
+_LAYERS_READ = f"{_RESERVED}layers_read"
+_INSTANCE_TENSORS = {"front": 2, "shift": 2, "down": 2, "up": 2, "mean": 1, "scale": 1}
+"""Tensors of an `InstancePrompt` and how many dimensions each has."""
 _LAYER_TENSOR = re.compile(r"layers\.(0|[1-9]\d{0,3})\.(key|value)")
 
 
@@ -28,8 +31,9 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
     """Write `artefact` to `path` in float32, whole or not at all; equal contents give equal bytes.
 
     Tensors: `embeddings` (P, H) of an `InputPrompt`; `layers.<i>.key` and `layers.<i>.value`, each (A, P, D),
-    of a `KeyValuePrefix`, none for a layer that keeps none. The header carries `metadata` and, under names
-    that begin with `tuningfork.`, kind, format version, position and number of layers.
+    of a `KeyValuePrefix`, none for a layer that keeps none; those of an `InstancePrompt` as they are called
+    there. The header carries `metadata` and, under names that begin with `tuningfork.`, kind, format version,
+    position, number of layers, and the layers that are read.
 
     Raises:
         FormatError: If a value is not finite.
@@ -50,6 +54,9 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
                 if pair is not None
                 for name, tensor in zip(("key", "value"), pair, strict=True)
             }
+        case InstancePrompt(layers_read=read):
+            header |= {_KIND: "instance_prompt", _LAYERS_READ: ",".join(map(str, read))}
+            tensors = {name: getattr(artefact, name) for name in _INSTANCE_TENSORS}
     stored = {
         name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
         for name, tensor in tensors.items()
@@ -85,8 +92,12 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
             return _input_prompt(path, tensors), metadata
         case "key_value_prefix":
             return _key_value_prefix(path, tensors, header), metadata
+        case "instance_prompt":
+            return _instance_prompt(path, tensors, header), metadata
         case kind:
-            raise FormatError(f"{path}: kind {kind!r}, expected 'input_prompt' or 'key_value_prefix'")
+            raise FormatError(
+                f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix' or 'instance_prompt'"
+            )
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -128,6 +139,23 @@ def _key_value_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping
     )
     try:
         return KeyValuePrefix(layers, position)
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _instance_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> InstancePrompt:
+    if set(tensors) != set(_INSTANCE_TENSORS):
+        _reject_names(path, set(_INSTANCE_TENSORS), set(tensors))
+    for name, dimensions in _INSTANCE_TENSORS.items():
+        if (shape := tuple(tensors[name].shape)) and (len(shape) != dimensions or 0 in shape):
+            raise FormatError(f"{path}: {name} must have {dimensions} dimensions, found shape {shape}")
+    read = header.get(_LAYERS_READ, "")
+    if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", read, re.ASCII):
+        raise FormatError(f"{path}: {_LAYERS_READ} in the header must be numbers below 10000, found {read!r}")
+    if (tensors["scale"] <= 0).any():
+        raise FormatError(f"{path}: scale must be above 0")
+    try:
+        return InstancePrompt(**tensors, layers_read=tuple(map(int, read.split(","))))
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
 

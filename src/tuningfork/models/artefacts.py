@@ -1,5 +1,6 @@
-"""The two small immutable things a soft-prompt method makes; whoever uses a prompt sees only these."""
+"""The small immutable things a soft-prompt method makes; whoever uses a prompt sees only these."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -57,4 +58,69 @@ class KeyValuePrefix:
         return KeyValuePrefix(tuple(pairs), self.position)
 
 
-SoftPrompt = InputPrompt | KeyValuePrefix
+@dataclass(frozen=True, slots=True, eq=False)
+class InstancePrompt:
+    """Virtual tokens in front, and a shift of each row's last tokens that depends on the row.
+
+    A row's features (F) are the mean hidden states of its words after each of `layers_read`, as the frozen
+    model reads them behind `front`. Standardised by `mean` and `scale`, they go through `down` (F, M) and
+    `up` (M, N * H), and the outcome plus `shift` (N, H) is added to the embeddings of the last N tokens
+    before the answer: what stands between the words of a row and its answer, such as a chat header.
+    """
+
+    front: Tensor
+    """Virtual tokens (P, H) that every row follows."""
+    shift: Tensor
+    down: Tensor
+    up: Tensor
+    mean: Tensor
+    scale: Tensor
+    layers_read: tuple[int, ...]
+    """0 is the embeddings, i what layer i gives on."""
+
+    def __post_init__(self) -> None:
+        (num_features, width), (num_shifted, hidden) = self.down.shape, self.shift.shape
+        expected = {
+            "front": (self.front.shape[0], hidden),
+            "up": (width, num_shifted * hidden),
+            "mean": (num_features,),
+            "scale": (num_features,),
+        }
+        for name, shape in expected.items():
+            if (found := tuple(getattr(self, name).shape)) != shape:
+                raise ValueError(f"{name} of an instance prompt must be {shape}, found shape {found}")
+        if not self.layers_read or num_features != len(self.layers_read) * hidden:
+            raise ValueError(
+                f"{num_features} features are not those of {len(self.layers_read)} layers of {hidden}"
+            )
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P."""
+        return self.front.shape[0]
+
+    @property
+    def num_shifted_tokens(self) -> int:
+        """N."""
+        return self.shift.shape[0]
+
+    def shifts(self, features: Tensor) -> Tensor:
+        """What is added to the last N tokens of each row, (B, N, H), for its features (B, F)."""
+        learned = ((features - self.mean) / self.scale) @ self.down @ self.up
+        return self.shift + learned.view(-1, *self.shift.shape)
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [self.front, self.shift, self.down, self.up, self.mean, self.scale]
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "InstancePrompt":
+        """The same prompt with `change` applied to every tensor."""
+        front, shift, down, up, mean, scale = map(change, self.tensors())
+        return InstancePrompt(front, shift, down, up, mean, scale, self.layers_read)
+
+    def detached(self) -> "InstancePrompt":
+        """A copy without autograd history."""
+        return self.mapped(lambda tensor: tensor.detach().clone())
+
+
+SoftPrompt = InputPrompt | KeyValuePrefix | InstancePrompt

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tuningfork.errors import ContextLengthError
+from tuningfork.errors import ContextLengthError, PromptError
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
@@ -106,10 +106,23 @@ class FrozenModel:
         """
         return self._path.prefix(segments)
 
+    def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
+        """Mean hidden states (B, F) of the tokens of each row behind `prefix` after each of `layers`.
+
+        Layer 0 is the embeddings; F is the number of layers times H. One batch, float32, without gradients.
+
+        Raises:
+            PromptError: if the model takes the plain path.
+        """
+        if not isinstance(self._path, SharedPrefixPath):
+            raise PromptError(f"{self.name} takes the plain path, where features of rows are not read")
+        return self._path.features(rows, self._checked(rows, prefix, extra=0)[0], layers)
+
     def logits(self, rows: Sequence[TokenIds], prefix: Prefixes, at: Sequence[Sequence[int]]) -> Tensor:
         """Next-token logits (N, V) in float32 after the tokens of each row named by `at`; nothing else.
 
-        `prefix` is one state for all rows or one for each row.
+        `prefix` is one state for all rows or one for each row. A prompt that depends on the row acts on the
+        last tokens before the last run of `at`, the answer.
 
         Raises:
             ContextLengthError: if prompt and row exceed the model's maximum.

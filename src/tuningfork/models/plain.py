@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import KeyValuePrefix
+from tuningfork.models.artefacts import InstancePrompt, KeyValuePrefix
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import PrefixState
@@ -34,14 +34,15 @@ class PlainPath:
         """Embed `segments`; they are run with every row.
 
         Raises:
-            PromptError: if one of them is a key-value prefix, which such a model has no place for, or a soft
-                prompt of another width.
+            PromptError: if one of them is a key-value prefix, which such a model has no place for, an
+                instance prompt, or a soft prompt of another width.
         """
         pieces = [embed_segment(self._network, ())]
         for segment in segments:
-            if isinstance(segment, KeyValuePrefix):
+            if isinstance(segment, KeyValuePrefix | InstancePrompt):
+                kind = "a key-value prefix" if isinstance(segment, KeyValuePrefix) else "an instance prompt"
                 raise PromptError(
-                    f"{self._network.config.model_type} takes the plain path, where a key-value prefix "
+                    f"{self._network.config.model_type} takes the plain path, where {kind} "
                     "cannot be used; use prompt tuning"
                 )
             pieces.append(embed_segment(self._network, segment))

@@ -7,7 +7,7 @@ prompt again for every row.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from functools import cached_property
 from itertools import zip_longest
 from typing import Any, cast
@@ -17,10 +17,11 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import KeyValuePrefix
-from tuningfork.models.batch import pad_rows
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix
+from tuningfork.models.batch import PaddedBatch, pad_rows
 from tuningfork.models.embedding import embed_ids, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
+from tuningfork.models.instance import add_shifts, answer_start, mean_states
 from tuningfork.models.packing import additive_mask, pack_stems
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import (
@@ -61,26 +62,32 @@ class SharedPrefixPath:
         """Read `segments` once; differentiable in the artefacts among them.
 
         Raises:
-            PromptError: if a key-value prefix is not the first segment or does not fit the model.
+            PromptError: if a key-value prefix or an instance prompt is not the first segment or does not fit
+                the model.
         """
         start: tuple[KeyValues | None, ...] = ()
         length = 0
-        if segments and isinstance(segments[0], KeyValuePrefix):
+        instance: InstancePrompt | None = None
+        if segments and isinstance(segments[0], InstancePrompt):
+            instance = self._checked_instance(segments[0])
+            segments = [InputPrompt(instance.front), *segments[1:]]
+        elif segments and isinstance(segments[0], KeyValuePrefix):
             start, length = self._key_value_layers(segments[0]), segments[0].num_virtual_tokens
             segments = segments[1:]
         pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
         if not pieces:
-            return PrefixState(length, start)
+            return PrefixState(length, start, instance=instance)
         embeddings = torch.cat(pieces)[None]
         cache = new_cache(start)
         self._run(embeddings, cache)
-        return PrefixState(length + embeddings.shape[1], cache_layers(cache))
+        return PrefixState(length + embeddings.shape[1], cache_layers(cache), instance=instance)
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
     ) -> Tensor:
         """Next-token logits (N, V) after the tokens of each row named by `at`, in order; nothing else."""
-        hidden, _, _ = self._read(rows, prefixes)
+        starts = [answer_start(positions, row) for positions, row in zip(at, rows, strict=True)]
+        hidden, _, _ = self._read(rows, prefixes, starts)
         row_index = [row for row, positions in enumerate(at) for _ in positions]
         return self._head(hidden[row_index, [position for positions in at for position in positions]])
 
@@ -120,10 +127,10 @@ class SharedPrefixPath:
         """`score` in one forward, all stems behind each row."""
         batch = pad_rows(rows, device=self.device)
         layout = pack_stems(batch.lengths, list(stems), num_prefix_tokens=prefixes[0].num_tokens)
-        behind = torch.tensor([token for stem in stems for token in stem], device=self.device)
-        ids = torch.cat([batch.ids, behind[None].expand(len(rows), -1)], dim=1)
+        behind = embed_segment(self._network, [token for stem in stems for token in stem])
+        read = self._embed_rows(batch, prefixes, batch.lengths)
         output = self._decoder(
-            inputs_embeds=embed_ids(self._network, ids),
+            inputs_embeds=torch.cat([read, behind[None].expand(len(rows), -1, -1)], dim=1),
             past_key_values=self._cache_for(rows, prefixes),
             attention_mask=additive_mask(layout.is_visible, self._network.dtype),
             position_ids=layout.positions,
@@ -184,36 +191,80 @@ class SharedPrefixPath:
         kept = self.prefix([[0]]).layers
         return [_head_shapes((pair[0][0], pair[1][0])) for pair in kept if pair is not None]
 
+    def _checked_instance(self, prompt: InstancePrompt) -> InstancePrompt:
+        if max(prompt.layers_read) > len(self._layer_shapes):
+            raise PromptError(
+                f"the prompt reads layer {max(prompt.layers_read)}, the model has {len(self._layer_shapes)}"
+            )
+        return prompt.mapped(lambda tensor: tensor.to(self.device))
+
     def _embed(self, segment: Segment) -> Tensor:
         if isinstance(segment, KeyValuePrefix):
             raise PromptError(
                 "a key-value prefix must be the first segment: its keys carry the positions they were made "
                 "for"
             )
+        if isinstance(segment, InstancePrompt):
+            raise PromptError("an instance prompt must be the first segment: rows follow its own front")
         return embed_segment(self._network, segment)
 
     def _read(
-        self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]
+        self,
+        rows: Sequence[TokenIds],
+        prefixes: Sequence[PrefixState],
+        answer_starts: Sequence[int] | None = None,
     ) -> tuple[Tensor, DynamicCache, Tensor]:
-        """Hidden states (B, T, H), the filled cache and the rows' lengths (B,)."""
-        batch = pad_rows(rows, device=self.device)
-        cache = self._cache_for(rows, prefixes)
-        hidden = self._run(embed_ids(self._network, batch.ids), cache)
-        return hidden, cache, batch.lengths
+        """Hidden states (B, T, H), the filled cache and the rows' lengths (B,).
 
-    def _cache_for(self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]) -> DynamicCache:
+        An answer begins at `answer_starts` of each row, by default behind it.
+        """
+        batch = pad_rows(rows, device=self.device)
+        starts = batch.lengths if answer_starts is None else torch.tensor(answer_starts, device=self.device)
+        embeddings = self._embed_rows(batch, prefixes, starts)
+        cache = self._cache_for(rows, prefixes)
+        return self._run(embeddings, cache), cache, batch.lengths
+
+    def _embed_rows(
+        self, batch: PaddedBatch, prefixes: Sequence[PrefixState], answer_starts: Tensor
+    ) -> Tensor:
+        """Embeddings (B, T, H) of rows, shifted where the prompt depends on the row."""
+        embeddings = embed_ids(self._network, batch.ids)
+        instance = prefixes[0].instance
+        if instance is None:
+            return embeddings
+        if len(prefixes) > 1:
+            raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
+        num_words = (answer_starts - instance.num_shifted_tokens).clamp(min=1)
+        features = self._features(batch.ids, num_words, prefixes[0], instance.layers_read)
+        return add_shifts(embeddings, instance.shifts(features), answer_starts)
+
+    def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
+        """Mean hidden states (B, F) of the tokens of each row after each of `layers`, side by side."""
+        batch = pad_rows(rows, device=self.device)
+        return self._features(batch.ids, batch.lengths, prefix, layers)
+
+    @torch.no_grad()
+    def _features(self, ids: Tensor, lengths: Tensor, prefix: PrefixState, layers: Sequence[int]) -> Tensor:
+        ids = ids[:, : int(lengths.max())]
+        states = self._call(
+            embed_ids(self._network, ids), self._cache_for(ids, [prefix]), output_hidden_states=True
+        ).hidden_states
+        return mean_states(states, lengths, layers)
+
+    def _cache_for(self, rows: Sized, prefixes: Sequence[PrefixState]) -> DynamicCache:
         states = [prefix.to(self._network.dtype) for prefix in prefixes]
         return new_cache(expand_prefix(states, len(rows)))
 
     def _run(self, embeddings: Tensor, cache: DynamicCache) -> Tensor:
         """Hidden states (B, T, H) of tokens that follow `cache` directly; padding, if any, is at the end."""
+        return cast(Tensor, self._call(embeddings, cache).last_hidden_state)
+
+    def _call(self, embeddings: Tensor, cache: DynamicCache, **arguments: Any) -> Any:
         past = cache.get_seq_length()
-        arguments: dict[str, Any] = {}
         if self._takes_positions:
             positions = torch.arange(past, past + embeddings.shape[1], device=embeddings.device)
             arguments["position_ids"] = positions[None].expand(embeddings.shape[0], -1)
-        output = self._decoder(inputs_embeds=embeddings, past_key_values=cache, use_cache=True, **arguments)
-        return cast(Tensor, output.last_hidden_state)
+        return self._decoder(inputs_embeds=embeddings, past_key_values=cache, use_cache=True, **arguments)
 
     def _continue(self, ids: Tensor, cache: DynamicCache, past: Tensor) -> Tensor:
         """Hidden states (B, t, H) of `ids` (B, t) after a cache whose last `past` (B,) slots are real."""

@@ -85,7 +85,7 @@ class Training:
         self._rows = rows
         self._higher_is_better = higher_is_better
         generator = torch.Generator().manual_seed(arguments.seed)
-        self._module = begin(candidate.method, model, candidate.embeddings, generator)
+        self._module = begin(candidate.method, model, candidate.embeddings, generator, rows)
         self._optimizer = torch.optim.AdamW(
             self._module.parameters(), lr=arguments.learning_rate, weight_decay=arguments.weight_decay
         )

@@ -41,8 +41,9 @@ from tests.tiny_models import (
     VOCABULARY_SIZE,
     random_ids,
 )
+from tuningfork.errors import FormatError
 from tuningfork.library.formats.peft import KeyValueShape, export_peft, import_peft, key_value_shape
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -69,6 +70,7 @@ def plain_logits(network: PreTrainedModel, artefact: SoftPrompt, ids: list[int],
         positions = torch.cat([torch.arange(past)[None], positions], dim=1)
         logits = network(inputs_embeds=embeddings, position_ids=positions).logits[0, past:]
         return logits
+    assert isinstance(artefact, KeyValuePrefix)
     cache = DynamicCache([(pair[0][None], pair[1][None]) for pair in artefact.layers if pair is not None])
     logits = network(inputs_embeds=text, position_ids=positions, past_key_values=cache).logits[0]
     return logits
@@ -179,6 +181,7 @@ def test_export_and_import_change_no_bit(
         assert torch.equal(found.embeddings, artefact.embeddings)
         return
     assert isinstance(found, KeyValuePrefix)
+    assert isinstance(artefact, KeyValuePrefix)
     assert found.position == 0
     for pair, expected in zip(found.layers, artefact.layers, strict=True):
         assert pair is not None
@@ -293,3 +296,13 @@ def test_an_embedding_narrower_than_the_model_is_respected(tmp_path: Path) -> No
     logits = peft_logits(peft.PeftModel.from_pretrained(network, str(folder)).eval(), ROWS)
     assert [len(one) for one in logits] == [len(row) for row in ROWS]
     assert import_peft(folder, config=config)[0].num_virtual_tokens == 2
+
+
+def test_a_prompt_that_depends_on_the_row_is_refused(tmp_path: Path) -> None:
+    prompt = InstancePrompt(
+        torch.ones(2, 16), torch.ones(1, 16), torch.ones(16, 1), torch.ones(1, 16),
+        torch.zeros(16), torch.ones(16), (0,),
+    )  # fmt: skip
+    with pytest.raises(FormatError, match="depends on the row, and PEFT has no format for such prompts"):
+        export(tmp_path / "adapter", prompt)
+    assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ def test_learning_rates_rise_and_are_worth_telling_apart(method: str) -> None:
 
 
 def test_one_method_of_each_kind_is_searched() -> None:
-    assert sorted(SOFT_METHODS[name].kind for name in SEARCHED_METHODS) == ["input", "key-value"]
+    assert sorted(SOFT_METHODS[name].kind for name in SEARCHED_METHODS) == ["input", "instance", "key-value"]
 
 
 def test_a_prompt_without_text_has_virtual_tokens() -> None:

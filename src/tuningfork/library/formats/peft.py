@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tuningfork.atomic import replacing, write_text
 from tuningfork.errors import FormatError
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
 
 _SETTINGS, _WEIGHTS, _BINARY_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 _PROMPT = "prompt_embeddings"
@@ -94,6 +94,8 @@ def export_peft(
     Raises:
         FormatError: If the prompt does not fit the model or the format, or a value is not finite.
     """
+    if isinstance(artefact, InstancePrompt):
+        raise FormatError("this prompt depends on the row, and PEFT has no format for such prompts")
     if isinstance(artefact, InputPrompt):
         width = _embedding_width(config)
         if artefact.embeddings.shape[1] != width:

@@ -1,6 +1,7 @@
 """Cartridge: the keys and values of a text are trained, those of its first token excepted."""
 
-from typing import ClassVar, Literal, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.key_values import initial_key_values
+from tuningfork.tuning.soft.method import Kind
+from tuningfork.types import TrainingRow
 
 _NUM_FROZEN_TOKENS = 1
 
@@ -24,10 +27,12 @@ class Cartridge:
     """
 
     name: ClassVar[str] = "cartridge"
-    peft_type: ClassVar[str] = "CARTRIDGE"
-    kind: ClassVar[Literal["input", "key-value"]] = "key-value"
+    peft_type: ClassVar[str | None] = "CARTRIDGE"
+    kind: ClassVar[Kind] = "key-value"
 
-    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
         """Parameters `keys` and `values` by layer, and the first token's as they stay, float32.
 
         Raises:

@@ -1,5 +1,6 @@
 """The contract of a soft-prompt method."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -7,6 +8,10 @@ from torch import Tensor, nn
 
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.types import TrainingRow
+
+Kind = Literal["input", "key-value", "instance"]
+"""Input embeddings, keys and values, or embeddings that depend on the row."""
 
 
 class SoftMethod(Protocol):
@@ -25,15 +30,18 @@ class SoftMethod(Protocol):
 
     name: ClassVar[str]
     """As in configs and on the command line."""
-    peft_type: ClassVar[str]
-    """The PEFT format that holds what the method makes."""
-    kind: ClassVar[Literal["input", "key-value"]]
+    peft_type: ClassVar[str | None]
+    """The PEFT format that holds what the method makes; None if there is none."""
+    kind: ClassVar[Kind]
     """Which artefact `materialize` returns."""
 
-    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
         """Trainable state that starts from `tokens` (P, H), float32 on the CPU and the method's to keep.
 
-        What is drawn comes from `generator`. Called by `begin`, which sees to all of this.
+        What is drawn comes from `generator`; `rows` are those to train on. Called by `begin`, which sees to
+        all of this.
         """
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
@@ -41,11 +49,17 @@ class SoftMethod(Protocol):
 
 
 def begin(
-    method: SoftMethod, model: FrozenModel, embeddings: Tensor, generator: torch.Generator | None = None
+    method: SoftMethod,
+    model: FrozenModel,
+    embeddings: Tensor,
+    generator: torch.Generator | None = None,
+    rows: Sequence[TrainingRow] = (),
 ) -> nn.Module:
     """Trainable state of `method` on the model's device; `embeddings` (P, H) stay as they are.
 
-    What is drawn comes from `generator`, by default one of seed 0.
+    What is drawn comes from `generator`, by default one of seed 0. Methods that look at the rows to train on
+    before they learn from them find them in `rows`.
     """
     tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
-    return method.start(model, tokens, generator or torch.Generator().manual_seed(0)).to(model.device)
+    drawn = generator or torch.Generator().manual_seed(0)
+    return method.start(model, tokens, drawn, rows).to(model.device)

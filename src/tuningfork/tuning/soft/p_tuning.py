@@ -1,6 +1,7 @@
 """P-tuning: virtual tokens are learned through a prompt encoder that relates them to each other."""
 
-from typing import ClassVar, Literal, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.encoders import BidirectionalLSTM, EncodedTokens
+from tuningfork.tuning.soft.method import Kind
+from tuningfork.types import TrainingRow
 
 
 class PTuning:
@@ -20,10 +23,12 @@ class PTuning:
     """
 
     name: ClassVar[str] = "p_tuning"
-    peft_type: ClassVar[str] = "P_TUNING"
-    kind: ClassVar[Literal["input", "key-value"]] = "input"
+    peft_type: ClassVar[str | None] = "P_TUNING"
+    kind: ClassVar[Kind] = "input"
 
-    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
         """`embeddings` (P, H), the encoder, and the tokens that it started from, float32."""
         return EncodedTokens(tokens, BidirectionalLSTM(tokens.shape[1], generator))
 

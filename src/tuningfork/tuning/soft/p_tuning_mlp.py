@@ -1,6 +1,7 @@
 """P-tuning with a perceptron as prompt encoder: each virtual token is encoded on its own."""
 
-from typing import ClassVar, Literal, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.encoders import EncodedTokens, perceptron
+from tuningfork.tuning.soft.method import Kind
+from tuningfork.types import TrainingRow
 
 
 class PTuningMLP:
@@ -19,10 +22,12 @@ class PTuningMLP:
     """
 
     name: ClassVar[str] = "p_tuning_mlp"
-    peft_type: ClassVar[str] = "P_TUNING"
-    kind: ClassVar[Literal["input", "key-value"]] = "input"
+    peft_type: ClassVar[str | None] = "P_TUNING"
+    kind: ClassVar[Kind] = "input"
 
-    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
         """`embeddings` (P, H), the perceptron, and the tokens that it started from, float32."""
         width = tokens.shape[1]
         return EncodedTokens(tokens, perceptron((width, width, width, width), nn.ReLU(), generator))

@@ -1,6 +1,7 @@
 """Prefix tuning: keys and values of virtual tokens are learned in every layer."""
 
-from typing import ClassVar, Literal, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.key_values import initial_key_values
+from tuningfork.tuning.soft.method import Kind
+from tuningfork.types import TrainingRow
 
 
 class PrefixTuning:
@@ -20,10 +23,12 @@ class PrefixTuning:
     """
 
     name: ClassVar[str] = "prefix_tuning"
-    peft_type: ClassVar[str] = "PREFIX_TUNING"
-    kind: ClassVar[Literal["input", "key-value"]] = "key-value"
+    peft_type: ClassVar[str | None] = "PREFIX_TUNING"
+    kind: ClassVar[Kind] = "key-value"
 
-    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
         """Two lists of parameters, `keys` and `values`, one (A, P, D) a layer, float32.
 
         Raises:

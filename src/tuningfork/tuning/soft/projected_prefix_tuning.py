@@ -1,6 +1,7 @@
 """Prefix tuning with projection: keys and values are learned through a network from a narrow matrix."""
 
-from typing import ClassVar, Literal, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.encoders import Anchored, perceptron
 from tuningfork.tuning.soft.key_values import initial_key_values
+from tuningfork.tuning.soft.method import Kind
+from tuningfork.types import TrainingRow
 
 
 class ProjectedPrefixTuning:
@@ -21,10 +24,12 @@ class ProjectedPrefixTuning:
     """
 
     name: ClassVar[str] = "projected_prefix_tuning"
-    peft_type: ClassVar[str] = "PREFIX_TUNING"
-    kind: ClassVar[Literal["input", "key-value"]] = "key-value"
+    peft_type: ClassVar[str | None] = "PREFIX_TUNING"
+    kind: ClassVar[Kind] = "key-value"
 
-    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
         """`embeddings` (P, H), the network, and the keys and values it starts from, float32.
 
         Raises:

@@ -1,12 +1,15 @@
 """Prompt tuning: the embeddings of virtual tokens are learned directly."""
 
-from typing import ClassVar, Literal, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.tuning.soft.method import Kind
+from tuningfork.types import TrainingRow
 
 
 class PromptTuning:
@@ -18,10 +21,12 @@ class PromptTuning:
     """
 
     name: ClassVar[str] = "prompt_tuning"
-    peft_type: ClassVar[str] = "PROMPT_TUNING"
-    kind: ClassVar[Literal["input", "key-value"]] = "input"
+    peft_type: ClassVar[str | None] = "PROMPT_TUNING"
+    kind: ClassVar[Kind] = "input"
 
-    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
         """One parameter, `embeddings` (P, H), float32."""
         module = nn.Module()
         module.embeddings = nn.Parameter(tokens)

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from tuningfork.tuning.soft.cartridge import Cartridge
 from tuningfork.tuning.soft.defaults import check_method_name
+from tuningfork.tuning.soft.idpg import IDPG
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.p_tuning import PTuning
 from tuningfork.tuning.soft.p_tuning_mlp import PTuningMLP
@@ -22,6 +23,7 @@ SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
         "p_tuning_mlp": PTuningMLP(),
         "projected_prefix_tuning": ProjectedPrefixTuning(),
         "cartridge": Cartridge(),
+        "idpg": IDPG(),
     }
 )
 

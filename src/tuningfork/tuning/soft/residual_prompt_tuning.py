@@ -1,6 +1,7 @@
 """Residual prompt tuning: virtual tokens are learned through a small network with a skip connection."""
 
-from typing import ClassVar, Literal, cast
+from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.encoders import Anchored, perceptron
+from tuningfork.tuning.soft.method import Kind
+from tuningfork.types import TrainingRow
 
 _BOTTLENECK = 128
 
@@ -22,10 +25,12 @@ class ResidualPromptTuning:
     """
 
     name: ClassVar[str] = "residual_prompt_tuning"
-    peft_type: ClassVar[str] = "PROMPT_TUNING"
-    kind: ClassVar[Literal["input", "key-value"]] = "input"
+    peft_type: ClassVar[str | None] = "PROMPT_TUNING"
+    kind: ClassVar[Kind] = "input"
 
-    def start(self, model: FrozenModel, tokens: Tensor, generator: torch.Generator) -> nn.Module:
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
         """`embeddings` (P, H) and the network, float32."""
         width = tokens.shape[1]
         network = perceptron((width, min(_BOTTLENECK, width), width), nn.ReLU(), generator)
