@@ -47,7 +47,7 @@ from tuningfork.training.loop import Training, train
 RECORDS = Path(__file__).parent / "embedded" / "records.jsonl"
 BANKING77 = Path(__file__).parents[2] / "shared" / "data"
 MAX_STEPS = 60
-PROMPT_RATES = {"prompt_tuning": (0.03, 0.1), "prefix_tuning": (0.03, 0.1, 0.2)}
+PROMPT_RATES = {"prompt_tuning": (0.03, 0.1), "prefix_tuning": (0.03, 0.1, 0.2), "idpg": (0.003, 0.01)}
 WEIGHT_RATES: dict[str, tuple[weights.Adapt, tuple[float, ...]]] = {
     "lora": (weights.lora, (1e-3, 3e-3)),
     "full fine-tuning": (weights.full, (3e-4, 1e-3)),

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from tests.tiny_models import BOS, random_ids
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import Segment
 
@@ -78,6 +78,27 @@ def row_logits_after(
     for index, (keys, values) in enumerate(layers):
         cache.update(keys[None], values[None], index)
     return cast(Tensor, network(input_ids=torch.tensor([list(row)]), past_key_values=cache).logits[0])
+
+
+def shifted_row_logits(
+    network: PreTrainedModel, prompt: InstancePrompt, row: Sequence[int], start: int
+) -> Tensor:
+    """Logits (T, V) of one row whose answer begins at `start`, shifted by what its own words say."""
+    count = prompt.num_shifted_tokens
+    words, text = row[: max(1, start - count)], embed(network, row)
+    with torch.no_grad():
+        seen = torch.cat([prompt.front, embed(network, words)])[None]
+        states = network(inputs_embeds=seen, use_cache=False, output_hidden_states=True).hidden_states
+    features = torch.cat([states[layer][0, len(prompt.front) :].mean(dim=0) for layer in prompt.layers_read])
+    made = ((features - prompt.mean) / prompt.scale) @ prompt.down @ prompt.up
+    shifts = prompt.shift + made.view(count, -1)
+    added = torch.zeros_like(text)
+    for step in range(count):
+        if start - count + step >= 0:
+            added[start - count + step] = shifts[step]
+    embeddings = torch.cat([prompt.front, text + added])[None]
+    logits = network(inputs_embeds=embeddings, use_cache=False).logits
+    return cast(Tensor, logits[0, len(prompt.front) :])
 
 
 @torch.no_grad()

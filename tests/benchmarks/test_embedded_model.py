@@ -52,7 +52,9 @@ def banking77(tmp_path: Path) -> Path:
 @pytest.fixture
 def bench(model: FrozenModel, banking77: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(embedded_model, "MAX_STEPS", 3)
-    monkeypatch.setattr(embedded_model, "PROMPT_RATES", {"prompt_tuning": (0.1,), "prefix_tuning": (0.1,)})
+    monkeypatch.setattr(
+        embedded_model, "PROMPT_RATES", {"prompt_tuning": (0.1,), "prefix_tuning": (0.1,), "idpg": (0.01,)}
+    )
     monkeypatch.setattr(
         embedded_model, "WEIGHT_RATES", {name: (adapt, (1e-3,)) for name, (adapt, _) in WEIGHT_RATES.items()}
     )
@@ -80,8 +82,8 @@ def test_every_way_leaves_records_that_are_not_measured_again(
     assert model.identity(fresh=True) == before
     stored = load_records(tmp_path / "records.jsonl")
     assert sorted(record["way"] for record in stored) == sorted(
-        ("no prompt", "text prompt", "few-shot", "prompt_tuning", "prefix_tuning", "lora",
-         "full fine-tuning", TFIDF)
+        ("no prompt", "text prompt", "few-shot", "prompt_tuning", "prefix_tuning", "idpg",
+         "lora", "full fine-tuning", TFIDF)
     )  # fmt: skip
     again = Bench(model, tmp_path / "records.jsonl", banking77, tmp_path / "work")
     for way in embedded_model.WAYS:

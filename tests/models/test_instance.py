@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.tiny_models import BOS, RECURRENT, random_ids, tiny_model
-from tests.unpadded_reference import CHOICES, ROWS, embed, relative_difference
+from tests.unpadded_reference import CHOICES, ROWS, relative_difference, shifted_row_logits
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, InstancePrompt
 from tuningfork.models.frozen import FrozenModel
@@ -44,31 +44,15 @@ def instance_prompt(model: FrozenModel, *, num_shifted: int = NUM_SHIFTED) -> In
     )
 
 
-def row_logits(model: FrozenModel, prompt: InstancePrompt, row: list[int], start: int) -> Tensor:
-    """Logits (T, V) of one row, read and shifted with none of the project's batching."""
-    network, count = model.network, prompt.num_shifted_tokens
-    words, text = row[: max(1, start - count)], embed(network, row)
-    with torch.no_grad():
-        seen = torch.cat([prompt.front, embed(network, words)])[None]
-        states = network(inputs_embeds=seen, use_cache=False, output_hidden_states=True).hidden_states
-    features = torch.cat([states[layer][0, len(prompt.front) :].mean(dim=0) for layer in LAYERS])
-    made = ((features - prompt.mean) / prompt.scale) @ prompt.down @ prompt.up
-    shifts = prompt.shift + made.view(count, -1)
-    added = torch.zeros_like(text)
-    for step in range(count):
-        if start - count + step >= 0:
-            added[start - count + step] = shifts[step]
-    embeddings = torch.cat([prompt.front, text + added])[None]
-    logits: Tensor = network(inputs_embeds=embeddings, use_cache=False).logits[0, len(prompt.front) :]
-    return logits
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_logits_equal_one_unpadded_row_with_its_own_shift(architecture: str) -> None:
     model = tiny_model(architecture)
     prompt = instance_prompt(model)
     expected = torch.cat(
-        [row_logits(model, prompt, row, start)[at] for row, start, at in zip(ROWS, STARTS, AT, strict=True)]
+        [
+            shifted_row_logits(model.network, prompt, row, start)[at]
+            for row, start, at in zip(ROWS, STARTS, AT, strict=True)
+        ]
     )
     with torch.no_grad():
         found = model.logits(ROWS, model.prefix([prompt]), AT)
@@ -84,7 +68,7 @@ def test_score_equals_the_sum_of_log_probabilities(architecture: str) -> None:
     found = model.score(ROWS, model.prefix([prompt]), CHOICES)
     for b, row in enumerate(ROWS):
         for c, choice in enumerate(CHOICES):
-            whole = row_logits(model, prompt, [*row, *choice], len(row))
+            whole = shifted_row_logits(model.network, prompt, [*row, *choice], len(row))
             after = whole[len(row) - 1 : -1].log_softmax(dim=-1)
             expected = sum(after[step, token] for step, token in enumerate(choice))
             assert abs(found[b, c] - expected) <= 1e-4
@@ -97,7 +81,7 @@ def test_greedy_answers_equal_one_unpadded_row_computed_again() -> None:
     for row, answer in zip(ROWS, found, strict=True):
         made: list[int] = []
         for _ in range(4):
-            made.append(int(row_logits(model, prompt, [*row, *made], len(row))[-1].argmax()))
+            made.append(int(shifted_row_logits(model.network, prompt, [*row, *made], len(row))[-1].argmax()))
         assert answer == made
 
 
@@ -125,7 +109,7 @@ def test_gradients_equal_those_of_unpadded_rows(architecture: str) -> None:
         backward(model.logits(rows, detached, at))
     backward_into(prefix, detached)
     for row, start, places in zip(ROWS, STARTS, AT, strict=True):
-        backward(row_logits(model, theirs, row, start)[places])
+        backward(shifted_row_logits(model.network, theirs, row, start)[places])
     assert relative_difference(gradients(ours), gradients(theirs)) <= 1e-4
     assert ours.front.grad is None
 

@@ -188,6 +188,8 @@ def test_the_outcome_counts_the_trained_parameters(
     expected = {
         "input": len(TEXT) * model.hidden_size,
         "key-value": 2 * layers * heads * len(TEXT) * size,
+        # A shift of the separator, and a generator of it from the embeddings through 16 numbers.
+        "instance": model.hidden_size * (1 + 16 + 16),
     }
     assert outcome.num_trained_parameters == expected[method.kind]
 

@@ -31,12 +31,18 @@ def gradients(
     return loss, [cast(Tensor, parameter.grad) for parameter in module.parameters()]
 
 
+def _answer_start(row: TrainingRow) -> int:
+    """The first of the last label positions that stand side by side."""
+    labels = set(row.label_positions)
+    return max(position for position in labels if position - 1 not in labels)
+
+
 def reference_loss(model: FrozenModel, prompt: SoftPrompt, rows: Sequence[TrainingRow]) -> Tensor:
     """Every row run whole behind its own copy of the prompt, labels masked, mean over what is left."""
     logits, labels = [], []
     for row in rows:
         masked = [token if index in row.label_positions else IGNORED for index, token in enumerate(row.ids)]
-        logits.append(unshared_logits(model, prompt, row.ids)[:-1])
+        logits.append(unshared_logits(model, prompt, row.ids, _answer_start(row))[:-1])
         labels += masked[1:]
     return cross_entropy(torch.cat(logits), torch.tensor(labels), ignore_index=IGNORED)
 

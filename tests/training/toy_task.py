@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from tests.tiny_models import BOS, EOS, random_ids
-from tests.unpadded_reference import row_logits, row_logits_after
+from tests.unpadded_reference import row_logits, row_logits_after, shifted_row_logits
 from tuningfork.events import Event, EventSink, NullSink, StepFinished, Validated
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions
 from tuningfork.models.prefix import PrefixState
@@ -56,8 +56,10 @@ def forgotten_rows(model: FrozenModel) -> list[TrainingRow]:
 TRAINSET, VALSET = toy_rows(12), toy_rows(6, seed=1)
 
 
-def unshared_logits(model: FrozenModel, prompt: SoftPrompt, ids: Sequence[int]) -> Tensor:
-    """Logits (T, V) of one row run whole behind its own copy of `prompt`."""
+def unshared_logits(model: FrozenModel, prompt: SoftPrompt, ids: Sequence[int], start: int) -> Tensor:
+    """Logits (T, V) of one row, its answer at `start`, run whole behind its own copy of `prompt`."""
+    if isinstance(prompt, InstancePrompt):
+        return shifted_row_logits(model.network, prompt, ids, start)
     if isinstance(prompt, InputPrompt):
         return row_logits(model.network, prompt.embeddings, ids)
     assert isinstance(prompt, KeyValuePrefix)
@@ -82,7 +84,7 @@ def toy_candidate(
 ) -> Candidate:
     """A candidate that starts from `TEXT` and is checkpointed and validated often."""
     settings = {
-        "learning_rate": min(0.1, max(LEARNING_RATES[method.name])),
+        "learning_rate": 0.1 if method.kind == "instance" else min(0.1, max(LEARNING_RATES[method.name])),
         "max_steps": 14,
         "batch_size": 5,
         "micro_batch_size": 3,

@@ -67,15 +67,12 @@ class ChoiceObjective:
         """Cross-entropy (B,) of each row's label among the labels.
 
         Raises:
-            ValueError: if a row has no choice.
+            ValueError: if a row has no choice, or does not end in it.
         """
         right = [row.choice for row in rows if row.choice is not None]
         if len(right) != len(rows):
             raise ValueError("every row needs its choice to be told apart from the others")
-        inputs = [
-            row.ids[: len(row.ids) - len(self._choices[index])]
-            for row, index in zip(rows, right, strict=True)
-        ]
+        inputs = [self._input_of(row, index) for row, index in zip(rows, right, strict=True)]
         scores = model.choice_log_probabilities(inputs, prefix, self._choices)
         normalized = scores / self._lengths.to(scores.device)
         return cross_entropy(
@@ -84,3 +81,9 @@ class ChoiceObjective:
             reduction="none",
             label_smoothing=self._label_smoothing,
         )
+
+    def _input_of(self, row: TrainingRow, index: int) -> TokenIds:
+        choice = self._choices[index]
+        if row.ids[-len(choice) :] != choice:
+            raise ValueError(f"a row of choice {index} must end in {choice}, found {row.ids[-len(choice) :]}")
+        return row.ids[: -len(choice)]

@@ -112,7 +112,8 @@ def _shared_ending(inputs: Sequence[TokenIds]) -> int:
 def _lower_layers(model: FrozenModel) -> tuple[int, ...]:
     """Layers spread over the lower half of the model, the embeddings first."""
     num_layers = len(model.prefix([[0]]).layers)
-    return tuple(part * num_layers // (2 * _NUM_LAYERS_READ) for part in range(_NUM_LAYERS_READ))
+    spread = (part * num_layers // (2 * _NUM_LAYERS_READ) for part in range(_NUM_LAYERS_READ))
+    return tuple(dict.fromkeys(spread))
 
 
 @torch.no_grad()
