@@ -47,11 +47,11 @@ DEMO_TASKS = (
         sample="I was charged twice this month.",
         options=TuneOptions(
             methods=DEMO_METHODS["ticket_routing"],
-            learning_rates=(0.03, 0.1),
+            learning_rates=(0.003,),
             label_smoothing=0.2,
-            max_steps=36,
+            max_steps=30,
             validate_every=6,
-            num_seeds=2,
+            num_seeds=1,
         ),
     ),
 )

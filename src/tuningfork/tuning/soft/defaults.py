@@ -31,7 +31,7 @@ NUM_VIRTUAL_TOKENS_WITHOUT_TEXT = 20
 """P where there is no text prompt to take it from."""
 
 DEMO_METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"coffee_shop_voice": ("prefix_tuning",), "ticket_routing": ("prompt_tuning",)}
+    {"coffee_shop_voice": ("prefix_tuning",), "ticket_routing": ("idpg",)}
 )
 """What the demo tries on an example, so that it takes minutes; chosen on held-out training rows."""
 
