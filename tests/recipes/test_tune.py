@@ -17,6 +17,7 @@ from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
 from tuningfork.training.checkpoint import Checkpoint
+from tuningfork.tuning.soft.defaults import SEARCHED_METHODS
 
 # Of the run below, measured once: any change to reading, splitting, rendering, loss or optimizer shows here.
 PINNED_LOSSES = [5.6068, 2.5475, 1.8111, 1.0814, 1.8229, 0.2266]
@@ -88,8 +89,8 @@ def test_every_method_is_tried_with_every_rate_and_then_more_seeds(
     folder = tune(tasks["generation"], wide, runs_folder=tmp_path, model=model, sink=sink)
     result = folder.result
     tried = {(c.method, c.learning_rate) for c in result.candidates if c.seed == 0}
-    assert tried == {(m, r) for m in ("prefix_tuning", "prompt_tuning") for r in (0.1, 0.01)}
-    assert sorted(c.seed for c in result.candidates) == [0, 0, 0, 0, 1, 2]
+    assert tried == {(method, rate) for method in SEARCHED_METHODS for rate in (0.1, 0.01)}
+    assert sorted(c.seed for c in result.candidates) == [0] * len(tried) + [1, 2]
     assert result.band is not None
     assert result.band.num_seeds == 3
     assert result.band.minimum <= result.band.median <= result.band.maximum
@@ -100,7 +101,7 @@ def test_every_method_is_tried_with_every_rate_and_then_more_seeds(
     )
     assert (chosen.method, chosen.learning_rate, chosen.seed) == (best.method, best.learning_rate, best.seed)
     assert any(
-        message.startswith("Plan      4 candidates (prefix_tuning, prompt_tuning)")
+        message.startswith(f"Plan      {len(tried)} candidates ({', '.join(SEARCHED_METHODS)})")
         for message in sink.messages
     )
 

@@ -19,9 +19,6 @@ from tuningfork.cli.options import (
 from tuningfork.errors import TaskError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from tuningfork.data.columns import ColumnMap
     from tuningfork.library.run_records import TuneOptions
     from tuningfork.tasks.task import Task
 
@@ -83,46 +80,43 @@ def tune(
 
         resume_run(resume, as_json=as_json)
         return
-    from rich.console import Console
-
     from tuningfork.library.run_records import TuneOptions
-    from tuningfork.recipes.columns import named_columns
 
     fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
     fields |= {"methods": tuple(methods or ()), "learning_rates": tuple(learning_rates or ())}
     assert source is not None
     options = TuneOptions(**fields)
-    console = Console(stderr=as_json)
-    task = _task_of(
-        source, options, console, columns=named_columns(inputs, target), test=test, is_dry_run=dry_run
-    )
+    task = _task_of(source, options, columns=(inputs, target), test=test, is_dry_run=dry_run, as_json=as_json)
     # Only now: torch and transformers take seconds to load, and wrong data is told at once.
     from tuningfork.cli.tuning import start_run
 
-    start_run(task, options, console, runs=runs, is_dry_run=dry_run, as_json=as_json)
+    start_run(task, options, runs=runs, is_dry_run=dry_run, as_json=as_json)
 
 
 def _task_of(
     source: str,
     options: "TuneOptions",
-    console: "Console",
     *,
-    columns: "ColumnMap | None",
+    columns: tuple[list[str] | None, str | None],
     test: str | None,
     is_dry_run: bool,
+    as_json: bool,
 ) -> "Task":
     """The task that `source` names or that is drafted for it; imports nothing heavy."""
+    from rich.console import Console
+
     from tuningfork.cli.progress import ProgressSink
+    from tuningfork.recipes.columns import named_columns
     from tuningfork.recipes.task_file import find_task
     from tuningfork.tuning.soft.defaults import check_method_name
 
     for method in options.methods:
         check_method_name(method)
-    with ProgressSink(console) as sink:
+    with ProgressSink(Console(stderr=as_json)) as sink:
         return find_task(
             source,
             sink=sink,
-            columns=columns,
+            columns=named_columns(*columns),
             test=test,
             split=options.split,
             skip_bad_rows=options.skip_bad_rows,

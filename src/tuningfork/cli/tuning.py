@@ -18,14 +18,13 @@ from tuningfork.tasks.task import Task
 _SHOWN_ANSWERS = 3
 
 
-def start_run(
-    task: Task, options: TuneOptions, console: Console, *, runs: Path, is_dry_run: bool, as_json: bool
-) -> None:
+def start_run(task: Task, options: TuneOptions, *, runs: Path, is_dry_run: bool, as_json: bool) -> None:
     """Start a run and print its result.
 
     Raises:
         TuningForkError: of the kind that names what is wrong.
     """
+    console = Console(stderr=as_json)
     before = _unfinished(runs)
     with _naming_how_to_resume(lambda: sorted(_unfinished(runs) - before)), ProgressSink(console) as sink:
         if is_dry_run:
