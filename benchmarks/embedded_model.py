@@ -28,7 +28,7 @@ if not __package__:
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.embedded import weights
-from benchmarks.embedded.card import results_section
+from benchmarks.embedded.card import write_results
 from benchmarks.embedded.tasks import Draw, all_draws, task_of
 from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.evaluation.statistics import mean_interval
@@ -294,7 +294,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--draws", type=int, default=5, help="choices of rows and seeds for each task")
     parser.add_argument("--only", action="append", help="task; repeat for several")
     parser.add_argument("--way", action="append", choices=WAYS, help="way; repeat for several")
-    parser.add_argument("--card", action="store_true", help="print the results for the model card, too")
+    parser.add_argument("--card", type=Path, help="model card to put the results into")
     parser.add_argument("--model", default="bundled", help="model folder or name")
     parser.add_argument("--records", type=Path, default=RECORDS, help="file of the records")
     parser.add_argument("--banking77", type=Path, default=BANKING77, help="folder of banking77_*.csv")
@@ -317,7 +317,7 @@ def main() -> int:
                         bench.measure(draw, way)
         print_table(bench.records)
         if arguments.card:
-            print(results_section(bench.records))
+            write_results(arguments.card, bench.records)
         for problem in problems:
             print(problem, file=sys.stderr)
         print(json.dumps(figures(bench.records)))

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import embedded_model
 from benchmarks.embedded import weights
-from benchmarks.embedded.card import results_section
+from benchmarks.embedded.card import results_section, write_results
 from benchmarks.embedded.tasks import SIX_CLASSES, Draw, all_draws, task_of
 from benchmarks.embedded_model import (
     TFIDF,
@@ -184,3 +184,23 @@ def test_card_has_a_row_for_each_way_and_replies_drawn_by_seed() -> None:
     number = replies[0].split()[2]
     assert replies[0] == f"| right {number} | plain \\| {number} | better \\| {number} |"
     assert results_section(records) == results_section(records)
+
+
+def test_results_replace_those_that_stood_in_the_card(tmp_path: Path) -> None:
+    card = tmp_path / "MODEL_CARD.md"
+    card.write_text("# Card\n\n## Results\n\nNot measured yet.\n\n## Limits\n\n- small\n", encoding="utf-8")
+    record = {
+        "draw": "ticket_routing/0", "way": "text prompt", "metric": "accuracy", "score": 0.5,
+        "targets": [["a"], ["b"]], "settings": {}, "predictions": ["a", "a"],
+    }  # fmt: skip
+    write_results(card, [record])
+    once = card.read_text(encoding="utf-8")
+    assert once.startswith("# Card\n\n## Results\n\n")
+    assert "| text prompt | 0.500 (1) |" in once
+    assert "Not measured yet" not in once
+    assert once.endswith("\n\n## Limits\n\n- small\n")
+    write_results(card, [record])
+    assert card.read_text(encoding="utf-8") == once
+    (tmp_path / "other.md").write_text("# Card\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no section '## Results' to put the results into"):
+        write_results(tmp_path / "other.md", [record])

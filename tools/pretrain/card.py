@@ -35,10 +35,11 @@ _DATA_ROWS = (
     ),
 )
 
+_MILLION = 1e6
 _LIMITS = """\
 - English only, small, and taught short tasks: it knows few facts and makes them up. It is there to show and
-to test
-  prompt tuning, not to be deployed.
+  to test prompt tuning; use a real model for work.
+- Examples in the prompt hardly help it: it learned their form, not to judge new messages by them.
 - Trained on service dialogues: answers lean towards bookings.
 - Not aligned and not filtered for safety; reviews and encyclopaedia text carry the biases of their sources.
 - Reviews are few and partly made by program; numbers are read digit by digit."""
@@ -77,7 +78,7 @@ def write_card(config: Config, exported: Exported) -> Path:
         "",
         "## Results",
         "",
-        "To be filled in: text prompt, few-shot and tuned prompts on the examples and Banking77, with n.",
+        "Not measured yet: `python benchmarks/embedded_model.py --card CARD` measures and fills this in.",
         "",
         "## Limits",
         "",
@@ -95,20 +96,21 @@ def draw_curve(config: Config, path: Path) -> bool:
     except ImportError:
         return False
     rows = [row for phase in (STABLE, DECAYED) for row in _metrics(config, phase)]
-    training = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
-    validation = [(row["tokens"], _mean(row["validation"])) for row in rows if "validation" in row]
+    training = [(row["tokens"] / _MILLION, row["loss"]) for row in rows if "loss" in row]
+    validation = [(row["tokens"] / _MILLION, _mean(row["validation"])) for row in rows if "validation" in row]
     if not training:
         return False
-    axes = Figure(figsize=(7, 4)).subplots()
+    figure = Figure(figsize=(7, 4))
+    axes = figure.subplots()
     axes.plot(*zip(*training, strict=True), linewidth=0.6, alpha=0.6, label="training, by step")
     if validation:
         axes.plot(
             *zip(*validation, strict=True), marker="o", markersize=3, label="validation, mean of families"
         )
-    axes.set_xlabel("tokens")
+    axes.set_xlabel("tokens (millions)")
     axes.set_ylabel("weighted loss (nats a token)")
     axes.legend()
-    axes.figure.savefig(path, dpi=120, bbox_inches="tight")
+    figure.savefig(path, dpi=120, bbox_inches="tight")
     return True
 
 
