@@ -11,7 +11,7 @@ ROWS = [[20, 21, 22, 23, 24], [25], [26, 27, 28]]
 
 
 def test_a_stem_sees_the_prefix_its_row_and_itself() -> None:
-    layout = pack_stems(torch.tensor([1, 2]), [[5, 6], [7]], num_prefix_tokens=1)
+    layout = pack_stems(torch.tensor([1, 2]), [[5, 6], [7]], num_past=1)
     assert layout.starts == (0, 2)
     assert layout.positions.tolist() == [[1, 2, 2, 3, 2], [1, 2, 3, 4, 3]]
     # Slots: prefix, two of the row, two of the first stem, one of the second.
@@ -60,3 +60,9 @@ def test_a_stem_that_saw_its_neighbour_would_be_noticed(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("tuningfork.models.shared.pack_stems", leaking)
     assert (model.choice_log_probabilities(ROWS, prefix, CHOICES) - right).abs().max() > 1e-2
+
+
+def test_empty_slots_in_front_are_neither_seen_nor_counted() -> None:
+    layout = pack_stems(torch.tensor([1, 1]), [[5]], num_past=3, padding=torch.tensor([2, 0]))
+    assert layout.positions.tolist() == [[1, 2], [3, 4]]
+    assert layout.is_visible[:, 1].tolist() == [[False, False, True, True, True], [True] * 5]

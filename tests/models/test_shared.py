@@ -269,9 +269,18 @@ def plant_padding_after_the_prompt(monkeypatch: pytest.MonkeyPatch, model: Froze
     """Pad on the left, between prompt and text, masked and not counted in the positions."""
     path: Any = model._path
 
-    def read(
-        rows: Sequence[Sequence[int]], prefixes: Sequence[PrefixState], answer_starts: Sequence[int]
-    ) -> tuple[Tensor, None, None]:
+    opened: list[tuple[Sequence[Sequence[int]], Sequence[PrefixState]]] = []
+    open_rows = path._open
+
+    def remember(
+        rows: Sequence[Sequence[int]], prefixes: Sequence[PrefixState], starts: Sequence[int]
+    ) -> shared.Opening:
+        opened.append((rows, prefixes))
+        opening: shared.Opening = open_rows(rows, prefixes, starts)
+        return opening
+
+    def run(opening: shared.Opening) -> Tensor:
+        rows, prefixes = opened.pop()
         width = max(len(row) for row in rows)
         padding = torch.tensor([[width - len(row)] for row in rows])
         ids = [[PAD] * (width - len(row)) + list(row) for row in rows]
@@ -287,9 +296,10 @@ def plant_padding_after_the_prompt(monkeypatch: pytest.MonkeyPatch, model: Froze
         ).last_hidden_state
         shifts = padding.flatten().tolist()
         rolled = [states.roll(-shift, 0) for states, shift in zip(hidden, shifts, strict=True)]
-        return torch.stack(rolled), None, None
+        return torch.stack(rolled)
 
-    monkeypatch.setattr(path, "_read", read)
+    monkeypatch.setattr(path, "_open", remember)
+    monkeypatch.setattr(path, "_run_opening", run)
 
 
 FAULTS_IN_LOGITS: list[tuple[Plant, tuple[str, ...]]] = [

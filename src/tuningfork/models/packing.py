@@ -24,8 +24,13 @@ class PackedLayout:
     starts: tuple[int, ...]
 
 
-def pack_stems(lengths: Tensor, stems: Sequence[Sequence[int]], *, num_prefix_tokens: int) -> PackedLayout:
-    """Lay out rows of `lengths` (B,) tokens, padded on the right, with `stems` behind each."""
+def pack_stems(
+    lengths: Tensor, stems: Sequence[Sequence[int]], *, num_past: int, padding: Tensor | None = None
+) -> PackedLayout:
+    """Lay out rows of `lengths` (B,) tokens, padded on the right, with `stems` behind each.
+
+    They follow `num_past` slots, of which the first `padding` (B,) of each row hold nothing.
+    """
     device, width = lengths.device, int(lengths.max())
     sizes = [len(stem) for stem in stems]
     stem_of = torch.tensor([s for s, size in enumerate(sizes) for _ in range(size)], device=device)  # (S,)
@@ -33,19 +38,22 @@ def pack_stems(lengths: Tensor, stems: Sequence[Sequence[int]], *, num_prefix_to
     steps = torch.arange(width, device=device)
     rows, total = lengths.shape[0], len(stem_of)
 
-    row_positions = (num_prefix_tokens + steps)[None].expand(rows, -1)
-    stem_positions = num_prefix_tokens + lengths[:, None] + offset[None]
+    empty = torch.zeros_like(lengths) if padding is None else padding
+    past = num_past - empty[:, None]
+    row_positions = past + steps[None]
+    stem_positions = past + lengths[:, None] + offset[None]
     row_sees_row = (steps[None] <= steps[:, None])[None].expand(rows, -1, -1)
     stem_sees_row = (steps[None] < lengths[:, None])[:, None].expand(-1, total, -1)
     stem_sees_stem = (stem_of[None] == stem_of[:, None]) & (offset[None] <= offset[:, None])
     of_rows = torch.cat([row_sees_row, row_sees_row.new_zeros(rows, width, total)], dim=2)
     of_stems = torch.cat([stem_sees_row, stem_sees_stem[None].expand(rows, -1, -1)], dim=2)
     among_new = torch.cat([of_rows, of_stems], dim=1)
-    sees_prefix = among_new.new_ones(rows, width + total, num_prefix_tokens)
+    is_past = torch.arange(num_past, device=device)[None] >= empty[:, None]
+    sees_past = is_past[:, None].expand(-1, width + total, -1)
     starts = tuple(sum(sizes[:index]) for index in range(len(sizes)))
     return PackedLayout(
         positions=torch.cat([row_positions, stem_positions], dim=1),
-        is_visible=torch.cat([sees_prefix, among_new], dim=2),
+        is_visible=torch.cat([sees_past, among_new], dim=2),
         starts=starts,
     )
 

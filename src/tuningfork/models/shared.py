@@ -8,6 +8,7 @@ prompt again for every row.
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 from typing import Any, cast
@@ -18,7 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix
-from tuningfork.models.batch import PaddedBatch, pad_rows
+from tuningfork.models.batch import pad_rows
 from tuningfork.models.embedding import embed_ids, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
@@ -40,6 +41,47 @@ _MOST_LOGITS_PER_RUN = 2**27
 """Beyond this many logits, half a gigabyte, choices are not scored in one forward."""
 _ROWS_PER_RUN = 64
 """How many continuations `score` runs at once; each holds a copy of its row's keys and values."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opening:
+    """Rows ready to be run, up to where choices or new tokens follow them.
+
+    Usually that is whole rows behind a shared prefix. Where the prompt depends on the row, the words of each
+    row were read before, and only what follows them is left.
+    """
+
+    embeddings: Tensor
+    """What is to be run, (B, T, H), padded on the right."""
+    lengths: Tensor
+    """How much of it is real, (B,)."""
+    cache: DynamicCache
+    """What it follows."""
+    padding: Tensor | None = None
+    """Slots of the cache, in front, that hold nothing, (B,); None if all hold something."""
+    states: Tensor | None = None
+    """Hidden states (B, W, H) of the words that were read before."""
+    num_read: tuple[int, ...] = ()
+    """How many these are in each row."""
+    num_past: int = field(init=False)
+    """Slots of the cache before the rows are run."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "num_past", self.cache.get_seq_length())
+
+    def steps(self, row: int, positions: Sequence[int]) -> list[int]:
+        """Where `positions` of `row` stand in the hidden states, those of its words behind all others."""
+        read = self.num_read[row] if self.num_read else 0
+        behind = self.embeddings.shape[1]
+        return [place - read if place >= read else behind + place for place in positions]
+
+    def aligned(self) -> tuple[Sequence[KeyValues | None], Tensor]:
+        """The cache after whole rows were run, all padding in front, and how many tokens it holds of each."""
+        layers = cache_layers(self.cache)
+        if self.padding is not None:
+            return layers, self.lengths + self.num_past - self.padding
+        past = self.lengths + self.num_past
+        return align_right(layers, past), past
 
 
 class SharedPrefixPath:
@@ -86,10 +128,13 @@ class SharedPrefixPath:
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
     ) -> Tensor:
         """Next-token logits (N, V) after the tokens of each row named by `at`, in order; nothing else."""
-        starts = [answer_start(positions, row) for positions, row in zip(at, rows, strict=True)]
-        hidden, _, _ = self._read(rows, prefixes, starts)
+        opening = self._open(rows, prefixes, [answer_start(*pair) for pair in zip(at, rows, strict=True)])
+        hidden = self._run_opening(opening)
         row_index = [row for row, positions in enumerate(at) for _ in positions]
-        return self._head(hidden[row_index, [position for positions in at for position in positions]])
+        steps = [step for row, positions in enumerate(at) for step in opening.steps(row, positions)]
+        if opening.states is not None:
+            hidden = torch.cat([hidden, opening.states], dim=1)
+        return self._head(hidden[row_index, steps])
 
     def score(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], choices: Sequence[TokenIds]
@@ -102,14 +147,14 @@ class SharedPrefixPath:
         stems = _maximal_stems(choices)
         num_logits = len(rows) * (1 + sum(map(len, stems))) * embedding_weight(self._network).shape[0]
         if stems and self.packs_choices and num_logits <= _MOST_LOGITS_PER_RUN:
-            return self._score_packed(rows, prefixes, choices, stems)
-        hidden, cache, lengths = self._read(rows, prefixes)
-        first = self._head(hidden[torch.arange(len(rows)), lengths - 1]).log_softmax(dim=-1)
+            return self._score_packed(self._open(rows, prefixes), choices, stems)
+        opening = self._open(rows, prefixes)
+        hidden = self._run_opening(opening)
+        first = self._head(hidden[torch.arange(len(rows)), opening.lengths - 1]).log_softmax(dim=-1)
         scores = first[:, [choice[0] for choice in choices]]
         if not stems:
             return scores
-        past = lengths + prefixes[0].num_tokens
-        layers = align_right(cache_layers(cache), past)
+        layers, past = opening.aligned()
         for stem, after in self._read_stems(layers, past, list(stems)):
             later = self._head(after).log_softmax(dim=-1)
             for index in stems[stem]:
@@ -118,27 +163,22 @@ class SharedPrefixPath:
         return scores
 
     def _score_packed(
-        self,
-        rows: Sequence[TokenIds],
-        prefixes: Sequence[PrefixState],
-        choices: Sequence[TokenIds],
-        stems: Mapping[Stem, list[int]],
+        self, opening: Opening, choices: Sequence[TokenIds], stems: Mapping[Stem, list[int]]
     ) -> Tensor:
         """`score` in one forward, all stems behind each row."""
-        batch = pad_rows(rows, device=self.device)
-        layout = pack_stems(batch.lengths, list(stems), num_prefix_tokens=prefixes[0].num_tokens)
+        layout = pack_stems(opening.lengths, list(stems), num_past=opening.num_past, padding=opening.padding)
+        num_rows, num_steps, _ = opening.embeddings.shape
         behind = embed_segment(self._network, [token for stem in stems for token in stem])
-        read = self._embed_rows(batch, prefixes, batch.lengths)
         output = self._decoder(
-            inputs_embeds=torch.cat([read, behind[None].expand(len(rows), -1, -1)], dim=1),
-            past_key_values=self._cache_for(rows, prefixes),
+            inputs_embeds=torch.cat([opening.embeddings, behind[None].expand(num_rows, -1, -1)], dim=1),
+            past_key_values=opening.cache,
             attention_mask=additive_mask(layout.is_visible, self._network.dtype),
             position_ids=layout.positions,
             use_cache=True,
         )
         hidden = cast(Tensor, output.last_hidden_state)
-        first = self._head(hidden[torch.arange(len(rows)), batch.lengths - 1]).log_softmax(dim=-1)
-        later = self._head(hidden[:, batch.ids.shape[1] :]).log_softmax(dim=-1)
+        first = self._head(hidden[torch.arange(num_rows), opening.lengths - 1]).log_softmax(dim=-1)
+        later = self._head(hidden[:, num_steps:]).log_softmax(dim=-1)
         scores = first[:, [choice[0] for choice in choices]]
         for start, served in zip(layout.starts, stems.values(), strict=True):
             for index in served:
@@ -150,16 +190,17 @@ class SharedPrefixPath:
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], choose: TokenChooser
     ) -> list[list[int]]:
         """New tokens of each row; the prompt's keys and values are computed once, by `prefix`."""
-        hidden, cache, lengths = self._read(rows, prefixes)
-        logits = self._head(hidden[torch.arange(len(rows)), lengths - 1])
-        total = lengths + prefixes[0].num_tokens
-        cache = new_cache(align_right(cache_layers(cache), total))
+        opening = self._open(rows, prefixes)
+        hidden = self._run_opening(opening)
+        logits = self._head(hidden[torch.arange(len(rows)), opening.lengths - 1])
+        layers, total = opening.aligned()
+        cache = new_cache(layers)
         while True:
             tokens = choose.step(logits)
             if choose.is_done:
                 return choose.tokens
             ids = torch.tensor(tokens, device=self.device)[:, None]
-            hidden = self._continue(ids, cache, total)
+            hidden = self._continue(embed_ids(self._network, ids), cache, total)
             logits = self._head(hidden[:, -1])
             total = total + 1
 
@@ -208,35 +249,53 @@ class SharedPrefixPath:
             raise PromptError("an instance prompt must be the first segment: rows follow its own front")
         return embed_segment(self._network, segment)
 
-    def _read(
+    def _open(
         self,
         rows: Sequence[TokenIds],
         prefixes: Sequence[PrefixState],
         answer_starts: Sequence[int] | None = None,
-    ) -> tuple[Tensor, DynamicCache, Tensor]:
-        """Hidden states (B, T, H), the filled cache and the rows' lengths (B,).
-
-        An answer begins at `answer_starts` of each row, by default behind it.
-        """
-        batch = pad_rows(rows, device=self.device)
-        starts = batch.lengths if answer_starts is None else torch.tensor(answer_starts, device=self.device)
-        embeddings = self._embed_rows(batch, prefixes, starts)
-        cache = self._cache_for(rows, prefixes)
-        return self._run(embeddings, cache), cache, batch.lengths
-
-    def _embed_rows(
-        self, batch: PaddedBatch, prefixes: Sequence[PrefixState], answer_starts: Tensor
-    ) -> Tensor:
-        """Embeddings (B, T, H) of rows, shifted where the prompt depends on the row."""
-        embeddings = embed_ids(self._network, batch.ids)
+    ) -> Opening:
+        """Get rows ready to be run; an answer begins at `answer_starts` of each, by default behind it."""
         instance = prefixes[0].instance
+        cache = self._cache_for(rows, prefixes)
         if instance is None:
-            return embeddings
+            batch = pad_rows(rows, device=self.device)
+            return Opening(embed_ids(self._network, batch.ids), batch.lengths, cache)
         if len(prefixes) > 1:
             raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
-        num_words = (answer_starts - instance.num_shifted_tokens).clamp(min=1)
-        features = self._features(batch.ids, num_words, prefixes[0], instance.layers_read)
-        return add_shifts(embeddings, instance.shifts(features), answer_starts)
+        ends = [len(row) for row in rows] if answer_starts is None else answer_starts
+        num_words = [max(1, end - instance.num_shifted_tokens) for end in ends]
+        words = pad_rows(
+            [row[:count] for row, count in zip(rows, num_words, strict=True)], device=self.device
+        )
+        # What a row's words say does not depend on what is learned: they are read once, without gradients.
+        with torch.no_grad():
+            output = self._call(embed_ids(self._network, words.ids), cache, output_hidden_states=True)
+        shifts = instance.shifts(mean_states(output.hidden_states, words.lengths, instance.layers_read))
+        if any(end <= instance.num_shifted_tokens for end in ends):
+            # A word of its own is shifted, too, in a row as short as this: all are run whole.
+            batch = pad_rows(rows, device=self.device)
+            embeddings = add_shifts(
+                embed_ids(self._network, batch.ids), shifts, torch.tensor(ends, device=self.device)
+            )
+            return Opening(embeddings, batch.lengths, self._cache_for(rows, prefixes))
+        rest = pad_rows([row[count:] for row, count in zip(rows, num_words, strict=True)], device=self.device)
+        shifted = torch.full_like(rest.lengths, instance.num_shifted_tokens)
+        past = words.lengths + prefixes[0].num_tokens
+        return Opening(
+            add_shifts(embed_ids(self._network, rest.ids), shifts, shifted),
+            rest.lengths,
+            new_cache(align_right(cache_layers(cache), past)),
+            padding=int(past.max()) - past,
+            states=output.last_hidden_state,
+            num_read=tuple(num_words),
+        )
+
+    def _run_opening(self, opening: Opening) -> Tensor:
+        """Hidden states (B, T, H)."""
+        if opening.padding is None:
+            return self._run(opening.embeddings, opening.cache)
+        return self._continue(opening.embeddings, opening.cache, opening.num_past - opening.padding)
 
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
         """Mean hidden states (B, F) of the tokens of each row after each of `layers`, side by side."""
@@ -266,16 +325,17 @@ class SharedPrefixPath:
             arguments["position_ids"] = positions[None].expand(embeddings.shape[0], -1)
         return self._decoder(inputs_embeds=embeddings, past_key_values=cache, use_cache=True, **arguments)
 
-    def _continue(self, ids: Tensor, cache: DynamicCache, past: Tensor) -> Tensor:
-        """Hidden states (B, t, H) of `ids` (B, t) after a cache whose last `past` (B,) slots are real."""
-        slots = cache.get_seq_length() + ids.shape[1]
-        padding = slots - ids.shape[1] - past
-        mask = (torch.arange(slots, device=ids.device)[None] >= padding[:, None]).long()
+    def _continue(self, embeddings: Tensor, cache: DynamicCache, past: Tensor) -> Tensor:
+        """Hidden states (B, t, H) of tokens (B, t, H) after a cache whose last `past` (B,) slots are real."""
+        num_steps = embeddings.shape[1]
+        slots = cache.get_seq_length() + num_steps
+        padding = slots - num_steps - past
+        mask = (torch.arange(slots, device=past.device)[None] >= padding[:, None]).long()
         arguments: dict[str, Any] = {}
         if self._takes_positions:
-            arguments["position_ids"] = past[:, None] + torch.arange(ids.shape[1], device=ids.device)[None]
+            arguments["position_ids"] = past[:, None] + torch.arange(num_steps, device=past.device)[None]
         output = self._decoder(
-            inputs_embeds=embed_ids(self._network, ids),
+            inputs_embeds=embeddings,
             past_key_values=cache,
             attention_mask=mask,
             use_cache=True,
@@ -297,7 +357,8 @@ class SharedPrefixPath:
                 for pair in layers
             ]
             ids = pad_rows(some, device=self.device).ids.repeat(rows, 1)
-            hidden = self._continue(ids, new_cache(repeated), past.repeat_interleave(count))
+            embeddings = embed_ids(self._network, ids)
+            hidden = self._continue(embeddings, new_cache(repeated), past.repeat_interleave(count))
             for index, stem in enumerate(some):
                 yield stem, hidden[index::count, : len(stem)]
 

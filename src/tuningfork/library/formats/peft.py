@@ -95,7 +95,10 @@ def export_peft(
         FormatError: If the prompt does not fit the model or the format, or a value is not finite.
     """
     if isinstance(artefact, InstancePrompt):
-        raise FormatError("this prompt depends on the row, and PEFT has no format for such prompts")
+        raise FormatError(
+            "this prompt depends on the row, and PEFT has no format for such prompts; "
+            "tune one that does not (--method) to export it"
+        )
     if isinstance(artefact, InputPrompt):
         width = _embedding_width(config)
         if artefact.embeddings.shape[1] != width:
