@@ -7,7 +7,7 @@ prompt again for every row.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -257,33 +257,43 @@ class SharedPrefixPath:
     ) -> Opening:
         """Get rows ready to be run; an answer begins at `answer_starts` of each, by default behind it."""
         instance = prefixes[0].instance
-        cache = self._cache_for(rows, prefixes)
         if instance is None:
             batch = pad_rows(rows, device=self.device)
-            return Opening(embed_ids(self._network, batch.ids), batch.lengths, cache)
+            return Opening(
+                embed_ids(self._network, batch.ids), batch.lengths, self._cache_for(rows, prefixes)
+            )
         if len(prefixes) > 1:
             raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
         ends = [len(row) for row in rows] if answer_starts is None else answer_starts
-        num_words = [max(1, end - instance.num_shifted_tokens) for end in ends]
-        words = pad_rows(
-            [row[:count] for row, count in zip(rows, num_words, strict=True)], device=self.device
-        )
-        # What a row's words say does not depend on what is learned: they are read once, without gradients.
+        return self._open_behind_words(rows, prefixes[0], instance, ends)
+
+    def _open_behind_words(
+        self,
+        rows: Sequence[TokenIds],
+        prefix: PrefixState,
+        instance: InstancePrompt,
+        answer_starts: Sequence[int],
+    ) -> Opening:
+        """Read the words of each row and shift what stands between them and its answer.
+
+        Nothing that is learned changes how words are read: they run once, without gradients.
+        """
+        num_words = [max(1, start - instance.num_shifted_tokens) for start in answer_starts]
+        words = [row[:count] for row, count in zip(rows, num_words, strict=True)]
+        read, cache = pad_rows(words, device=self.device), self._cache_for(rows, [prefix])
         with torch.no_grad():
-            output = self._call(embed_ids(self._network, words.ids), cache, output_hidden_states=True)
-        shifts = instance.shifts(mean_states(output.hidden_states, words.lengths, instance.layers_read))
-        if any(end <= instance.num_shifted_tokens for end in ends):
-            # A word of its own is shifted, too, in a row as short as this: all are run whole.
-            batch = pad_rows(rows, device=self.device)
-            embeddings = add_shifts(
-                embed_ids(self._network, batch.ids), shifts, torch.tensor(ends, device=self.device)
-            )
-            return Opening(embeddings, batch.lengths, self._cache_for(rows, prefixes))
+            output = self._call(embed_ids(self._network, read.ids), cache, output_hidden_states=True)
+        shifts = instance.shifts(mean_states(output.hidden_states, read.lengths, instance.layers_read))
+        if any(start <= instance.num_shifted_tokens for start in answer_starts):
+            # So short a row has its first word shifted, too: all are run whole.
+            whole, ends = pad_rows(rows, device=self.device), torch.tensor(answer_starts, device=self.device)
+            embeddings = add_shifts(embed_ids(self._network, whole.ids), shifts, ends)
+            return Opening(embeddings, whole.lengths, self._cache_for(rows, [prefix]))
         rest = pad_rows([row[count:] for row, count in zip(rows, num_words, strict=True)], device=self.device)
-        shifted = torch.full_like(rest.lengths, instance.num_shifted_tokens)
-        past = words.lengths + prefixes[0].num_tokens
+        ends = torch.full_like(rest.lengths, instance.num_shifted_tokens)
+        past = read.lengths + prefix.num_tokens
         return Opening(
-            add_shifts(embed_ids(self._network, rest.ids), shifts, shifted),
+            add_shifts(embed_ids(self._network, rest.ids), shifts, ends),
             rest.lengths,
             new_cache(align_right(cache_layers(cache), past)),
             padding=int(past.max()) - past,
@@ -297,20 +307,15 @@ class SharedPrefixPath:
             return self._run(opening.embeddings, opening.cache)
         return self._continue(opening.embeddings, opening.cache, opening.num_past - opening.padding)
 
+    @torch.no_grad()
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
         """Mean hidden states (B, F) of the tokens of each row after each of `layers`, side by side."""
         batch = pad_rows(rows, device=self.device)
-        return self._features(batch.ids, batch.lengths, prefix, layers)
+        embeddings, cache = embed_ids(self._network, batch.ids), self._cache_for(rows, [prefix])
+        output = self._call(embeddings, cache, output_hidden_states=True)
+        return mean_states(output.hidden_states, batch.lengths, layers)
 
-    @torch.no_grad()
-    def _features(self, ids: Tensor, lengths: Tensor, prefix: PrefixState, layers: Sequence[int]) -> Tensor:
-        ids = ids[:, : int(lengths.max())]
-        states = self._call(
-            embed_ids(self._network, ids), self._cache_for(ids, [prefix]), output_hidden_states=True
-        ).hidden_states
-        return mean_states(states, lengths, layers)
-
-    def _cache_for(self, rows: Sized, prefixes: Sequence[PrefixState]) -> DynamicCache:
+    def _cache_for(self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]) -> DynamicCache:
         states = [prefix.to(self._network.dtype) for prefix in prefixes]
         return new_cache(expand_prefix(states, len(rows)))
 
