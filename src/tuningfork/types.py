@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TokenIds = Sequence[int]
+"""Tokens of the vocabulary; in a prompt's rows, -1 - j is a place that its virtual token j fills."""
 
 
 @dataclass(frozen=True, slots=True)

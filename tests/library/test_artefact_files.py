@@ -11,13 +11,23 @@ from torch import Tensor
 
 from tuningfork.errors import FormatError
 from tuningfork.library.artefact_files import load_artefact, save_artefact
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    PlacedPrompt,
+    SoftPrompt,
+)
 
 METADATA = {"task": "ticket routing", "metric": "accuracy"}
 
 
 def input_prompt(rows: int = 3, width: int = 5) -> InputPrompt:
     return InputPrompt(torch.randn(rows, width, generator=torch.Generator().manual_seed(0)))
+
+
+def placed_prompt() -> PlacedPrompt:
+    return PlacedPrompt(input_prompt().embeddings, (1, -1, 40, -3))
 
 
 def instance_prompt() -> InstancePrompt:
@@ -42,25 +52,18 @@ def prefix(
     )
 
 
-def tensors_of(artefact: SoftPrompt) -> list[Tensor | None]:
-    if isinstance(artefact, InputPrompt):
-        return [artefact.embeddings]
-    if isinstance(artefact, InstancePrompt):
-        return [*artefact.tensors()]
-    return [tensor for pair in artefact.layers for tensor in (pair or (None, None))]
-
-
 def assert_equal(found: SoftPrompt, expected: SoftPrompt) -> None:
     assert type(found) is type(expected)
     if isinstance(found, KeyValuePrefix) and isinstance(expected, KeyValuePrefix):
         assert found.position == expected.position
+        assert [pair is None for pair in found.layers] == [pair is None for pair in expected.layers]
     if isinstance(found, InstancePrompt) and isinstance(expected, InstancePrompt):
         assert found.layers_read == expected.layers_read
-    for one, other in zip(tensors_of(found), tensors_of(expected), strict=True):
-        assert (one is None) == (other is None)
-        if one is not None and other is not None:
-            assert one.dtype == torch.float32
-            assert torch.equal(one, other.float())
+    if isinstance(found, PlacedPrompt) and isinstance(expected, PlacedPrompt):
+        assert found.prefix_ids == expected.prefix_ids
+    for one, other in zip(found.tensors(), expected.tensors(), strict=True):
+        assert one.dtype == torch.float32
+        assert torch.equal(one, other.float())
 
 
 @pytest.fixture
@@ -77,7 +80,15 @@ def rewrite(path: Path, metadata: dict[str, str], changes: dict[str, Tensor | No
 
 
 @pytest.mark.parametrize(
-    "artefact", [input_prompt(), prefix(), prefix(skipped=frozenset()), instance_prompt()]
+    "artefact",
+    [
+        input_prompt(),
+        prefix(),
+        prefix(skipped=frozenset()),
+        instance_prompt(),
+        placed_prompt(),
+        PlacedPrompt(input_prompt().embeddings, ()),
+    ],
 )
 def test_saving_and_loading_changes_nothing(artefact: SoftPrompt, path: Path) -> None:
     save_artefact(artefact, path, METADATA)
@@ -175,7 +186,7 @@ def test_reserved_names_are_refused(path: Path) -> None:
         save_artefact(input_prompt(), path, {"tuningfork.kind": "input_prompt"})
 
 
-@pytest.mark.parametrize("artefact", [input_prompt(), prefix(), instance_prompt()])
+@pytest.mark.parametrize("artefact", [input_prompt(), prefix(), instance_prompt(), placed_prompt()])
 def test_every_truncated_file_is_refused(artefact: SoftPrompt, path: Path) -> None:
     save_artefact(artefact, path, METADATA)
     whole = path.read_bytes()
@@ -214,7 +225,7 @@ def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
         ({"tuningfork.format_version": "2"}, "format version 2, this Tuning Fork reads 1; upgrade it"),
         (
             {"tuningfork.kind": "lora"},
-            "kind 'lora', expected 'input_prompt', 'key_value_prefix' or ",
+            "kind 'lora', expected 'input_prompt', 'key_value_prefix', ",
         ),
         ({"tuningfork.kind": "input_prompt"}, "tensor embeddings is missing"),
         (
@@ -301,6 +312,23 @@ def test_an_instance_prompt_that_does_not_fit_together_is_refused(
 ) -> None:
     save_artefact(instance_prompt(), path, {})
     rewrite(path, metadata, changes)
+    with pytest.raises(FormatError, match=message):
+        load_artefact(path)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ("1,x", r"prefix_ids in the header must be numbers, found '1,x'"),
+        ("1,-4", r"the prompt has 3 virtual tokens and a place for number 4"),
+    ],
+)
+def test_places_that_do_not_fit_are_refused(ids: str, message: str, path: Path) -> None:
+    save_artefact(placed_prompt(), path, {})
+    content = path.read_bytes().replace(b'prefix_ids":"1,-1,40,-3"', f'prefix_ids":"{ids}"'.encode())
+    header = content[8 : content.index(b"}}") + 2]
+    tensors = content[-3 * 5 * 4 :]
+    path.write_bytes(len(header).to_bytes(8, "little") + header + tensors)
     with pytest.raises(FormatError, match=message):
         load_artefact(path)
 

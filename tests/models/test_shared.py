@@ -40,6 +40,7 @@ from tuningfork.errors import PromptError
 from tuningfork.models import shared
 from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.opening import Opening
 from tuningfork.models.path import SamplingOptions
 from tuningfork.models.prefix import PrefixState, backward_into, expand_prefix, new_cache
 
@@ -274,12 +275,12 @@ def plant_padding_after_the_prompt(monkeypatch: pytest.MonkeyPatch, model: Froze
 
     def remember(
         rows: Sequence[Sequence[int]], prefixes: Sequence[PrefixState], starts: Sequence[int]
-    ) -> shared.Opening:
+    ) -> Opening:
         opened.append((rows, prefixes))
-        opening: shared.Opening = open_rows(rows, prefixes, starts)
+        opening: Opening = open_rows(rows, prefixes, starts)
         return opening
 
-    def run(opening: shared.Opening) -> Tensor:
+    def run(opening: Opening) -> Tensor:
         rows, prefixes = opened.pop()
         width = max(len(row) for row in rows)
         padding = torch.tensor([[width - len(row)] for row in rows])

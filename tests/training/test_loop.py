@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests.training.killed_training import MAX_STEPS
 from tests.training.toy_task import (
@@ -22,7 +21,7 @@ from tests.training.toy_task import (
 )
 from tuningfork.errors import RunError
 from tuningfork.events import Event, NullSink, StepFinished, Validated
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, SoftPrompt
+from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
 from tuningfork.training.checkpoint import Checkpoint, Validation
@@ -34,16 +33,8 @@ from tuningfork.tuning.soft.registry import SOFT_METHODS
 ROOT = Path(__file__).parents[2]
 
 
-def prompt_tensors(prompt: SoftPrompt) -> list[Tensor]:
-    if isinstance(prompt, InputPrompt):
-        return [prompt.embeddings]
-    if isinstance(prompt, InstancePrompt):
-        return prompt.tensors()
-    return [tensor for pair in prompt.layers if pair is not None for tensor in pair]
-
-
 def assert_prompts_equal(found: SoftPrompt, expected: SoftPrompt) -> None:
-    for one, other in zip(prompt_tensors(found), prompt_tensors(expected), strict=True):
+    for one, other in zip(found.tensors(), expected.tensors(), strict=True):
         assert torch.equal(one, other)
 
 
@@ -330,7 +321,7 @@ def test_the_prompt_of_the_best_step_is_returned(
     assert outcome.progress.best_step == best_step
     assert outcome.progress.best == Validation(0.5, min(log_losses), 10)
     assert max(event.step for event in sink.validations if event.is_best) == best_step
-    assert not any(tensor.requires_grad for tensor in prompt_tensors(outcome.prompt))
+    assert not any(tensor.requires_grad for tensor in outcome.prompt.tensors())
 
     at_best = Training(model, candidate, TRAINSET, higher_is_better=True)
     for _ in range(best_step):

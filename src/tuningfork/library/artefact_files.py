@@ -13,7 +13,13 @@ from torch import Tensor
 
 from tuningfork.atomic import replacing
 from tuningfork.errors import FormatError
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    PlacedPrompt,
+    SoftPrompt,
+)
 
 FORMAT_VERSION = 1
 """Raised when a reader of the version before could misread the file."""
@@ -21,7 +27,7 @@ FORMAT_VERSION = 1
 _RESERVED = "tuningfork."
 _KIND, _VERSION = f"{_RESERVED}kind", f"{_RESERVED}format_version"
 _POSITION, _NUM_LAYERS = f"{_RESERVED}position", f"{_RESERVED}num_layers"
-_LAYERS_READ = f"{_RESERVED}layers_read"
+_LAYERS_READ, _PREFIX_IDS = f"{_RESERVED}layers_read", f"{_RESERVED}prefix_ids"
 _INSTANCE_TENSORS = {"front": 2, "shift": 2, "down": 2, "up": 2, "mean": 1, "scale": 1}
 """Tensors of an `InstancePrompt` and how many dimensions each has."""
 _LAYER_TENSOR = re.compile(r"layers\.(0|[1-9]\d{0,3})\.(key|value)")
@@ -30,10 +36,10 @@ _LAYER_TENSOR = re.compile(r"layers\.(0|[1-9]\d{0,3})\.(key|value)")
 def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str]) -> None:
     """Write `artefact` to `path` in float32, whole or not at all; equal contents give equal bytes.
 
-    Tensors: `embeddings` (P, H) of an `InputPrompt`; `layers.<i>.key` and `layers.<i>.value`, each (A, P, D),
-    of a `KeyValuePrefix`, none for a layer that keeps none; those of an `InstancePrompt` as they are called
-    there. The header carries `metadata` and, under names that begin with `tuningfork.`, kind, format version,
-    position, number of layers, and the layers that are read.
+    Tensors: `embeddings` (P, H) of an `InputPrompt` or a `PlacedPrompt`; `layers.<i>.key` and
+    `layers.<i>.value`, each (A, P, D), of a `KeyValuePrefix`, none for a layer that keeps none; those of an
+    `InstancePrompt` as they are called there. The header carries `metadata` and, under names that begin with `tuningfork.`, kind, format version,
+    position, number of layers, the layers that are read, and the ids in front.
 
     Raises:
         FormatError: If a value is not finite.
@@ -54,6 +60,9 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
                 if pair is not None
                 for name, tensor in zip(("key", "value"), pair, strict=True)
             }
+        case PlacedPrompt(embeddings=embeddings, prefix_ids=ids):
+            header |= {_KIND: "placed_prompt", _PREFIX_IDS: ",".join(map(str, ids))}
+            tensors = {"embeddings": embeddings}
         case InstancePrompt(layers_read=read):
             header |= {_KIND: "instance_prompt", _LAYERS_READ: ",".join(map(str, read))}
             tensors = {name: getattr(artefact, name) for name in _INSTANCE_TENSORS}
@@ -94,9 +103,12 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
             return _key_value_prefix(path, tensors, header), metadata
         case "instance_prompt":
             return _instance_prompt(path, tensors, header), metadata
+        case "placed_prompt":
+            return _placed_prompt(path, tensors, header), metadata
         case kind:
             raise FormatError(
-                f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix' or 'instance_prompt'"
+                f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix', 'instance_prompt' or "
+                "'placed_prompt'"
             )
 
 
@@ -118,6 +130,16 @@ def _input_prompt(path: Path, tensors: Mapping[str, Tensor]) -> InputPrompt:
     if embeddings.ndim != 2 or 0 in embeddings.shape:
         raise FormatError(f"{path}: embeddings must be (P, H), found shape {tuple(embeddings.shape)}")
     return InputPrompt(embeddings)
+
+
+def _placed_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> PlacedPrompt:
+    embeddings, ids = _input_prompt(path, tensors).embeddings, header.get(_PREFIX_IDS, "?")
+    if not re.fullmatch(r"(-?\d{1,9}(,-?\d{1,9})*)?", ids, re.ASCII):
+        raise FormatError(f"{path}: {_PREFIX_IDS} in the header must be numbers, found {ids[:40]!r}")
+    try:
+        return PlacedPrompt(embeddings, tuple(map(int, ids.split(","))) if ids else ())
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
 
 
 def _key_value_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> KeyValuePrefix:

@@ -21,6 +21,10 @@ class InputPrompt:
         """P."""
         return self.embeddings.shape[0]
 
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [self.embeddings]
+
     def detached(self) -> "InputPrompt":
         """A copy without autograd history."""
         return InputPrompt(self.embeddings.detach().clone())
@@ -48,6 +52,10 @@ class KeyValuePrefix:
     def num_virtual_tokens(self) -> int:
         """P."""
         return next(pair for pair in self.layers if pair is not None)[0].shape[1]
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [tensor for pair in self.layers if pair is not None for tensor in pair]
 
     def detached(self) -> "KeyValuePrefix":
         """A copy without autograd history."""
@@ -123,4 +131,38 @@ class InstancePrompt:
         return self.mapped(lambda tensor: tensor.detach().clone())
 
 
-SoftPrompt = InputPrompt | KeyValuePrefix | InstancePrompt
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedPrompt:
+    """Virtual tokens (P, H) that stand anywhere: among the words in front, and inside each row.
+
+    Their places are ids: -1 - j, in `prefix_ids` or in a row, is virtual token j.
+    """
+
+    embeddings: Tensor
+    prefix_ids: tuple[int, ...]
+    """What every row follows: words, virtual tokens, or both."""
+
+    def __post_init__(self) -> None:
+        if self.embeddings.ndim != 2:
+            raise ValueError(f"virtual tokens are (P, H), found shape {tuple(self.embeddings.shape)}")
+        if min(self.prefix_ids, default=0) < -self.num_virtual_tokens:
+            raise ValueError(
+                f"the prompt has {self.num_virtual_tokens} virtual tokens and a place for number "
+                f"{-min(self.prefix_ids)}"
+            )
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P."""
+        return self.embeddings.shape[0]
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [self.embeddings]
+
+    def detached(self) -> "PlacedPrompt":
+        """A copy without autograd history."""
+        return PlacedPrompt(self.embeddings.detach().clone(), self.prefix_ids)
+
+
+SoftPrompt = InputPrompt | KeyValuePrefix | InstancePrompt | PlacedPrompt

@@ -1,5 +1,6 @@
 """Where tokens and soft prompts enter a network."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -16,9 +17,22 @@ def embedding_weight(network: PreTrainedModel) -> Tensor:
     return cast(nn.Embedding, network.get_input_embeddings()).weight
 
 
-def embed_ids(network: PreTrainedModel, ids: Tensor) -> Tensor:
-    """Embeddings (..., H) of `ids` (...), exactly what `network` accepts as `inputs_embeds`."""
-    return cast(Tensor, network.get_input_embeddings()(ids))
+def embed_ids(network: PreTrainedModel, ids: Tensor, virtual: Sequence[Tensor | None] = ()) -> Tensor:
+    """Embeddings (..., H) of `ids` (...), exactly what `network` accepts as `inputs_embeds`.
+
+    Places among `ids` (B, T) are filled from `virtual`: virtual tokens (P, H) of all rows, or of each.
+    """
+    words = cast(Tensor, network.get_input_embeddings()(ids.clamp(min=0)))
+    tables = [table for table in virtual if table is not None]
+    if not tables:
+        return words
+    rows, steps = (ids < 0).nonzero(as_tuple=True)
+    tokens = -1 - ids[rows, steps]
+    if len(virtual) > 1:
+        sizes = [0 if table is None else len(table) for table in virtual]
+        tokens = tokens + torch.tensor([0, *sizes[:-1]], device=ids.device).cumsum(dim=0)[rows]
+    filled = torch.cat(tables)[tokens].to(words.device, words.dtype)
+    return words.index_put((rows, steps), filled)
 
 
 def embed_segment(network: PreTrainedModel, segment: TokenIds | InputPrompt) -> Tensor:
@@ -30,7 +44,22 @@ def embed_segment(network: PreTrainedModel, segment: TokenIds | InputPrompt) -> 
     weight = embedding_weight(network)
     if not isinstance(segment, InputPrompt):
         return embed_ids(network, torch.tensor(list(segment), dtype=torch.long, device=weight.device))
-    width = segment.embeddings.shape[1]
-    if width != weight.shape[1]:
-        raise PromptError(f"the soft prompt is {width} wide, the model's embeddings are {weight.shape[1]}")
+    check_width(network, segment.embeddings)
     return segment.embeddings.to(weight.device, network.dtype)
+
+
+def embed_row(network: PreTrainedModel, ids: TokenIds, virtual: Tensor | None) -> Tensor:
+    """Embeddings (T, H) of one row, its places filled from `virtual` (P, H)."""
+    row = torch.tensor([list(ids)], dtype=torch.long, device=embedding_weight(network).device)
+    return embed_ids(network, row, [virtual])[0]
+
+
+def check_width(network: PreTrainedModel, virtual: Tensor) -> None:
+    """Check that virtual tokens (P, H) are as wide as the embeddings of `network`.
+
+    Raises:
+        PromptError: if they are not.
+    """
+    width, expected = virtual.shape[1], embedding_weight(network).shape[1]
+    if width != expected:
+        raise PromptError(f"the soft prompt is {width} wide, the model's embeddings are {expected}")

@@ -1,6 +1,7 @@
 """The frozen model: what every prompt is tuned for, scored by and run on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, PromptError
 from tuningfork.models.batch import batches_by_length
+from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.identity import BaseIdentity, identify
@@ -189,6 +191,22 @@ class FrozenModel:
                 answers[index] = tokens
         return answers
 
+    @contextmanager
+    def keeping_contexts(self, budget_bytes: int) -> Iterator[ContextCache]:
+        """Within this, keep what training does not change of the words of rows: they are read once.
+
+        That is so where a prompt acts only behind the words of a row; elsewhere nothing is kept.
+        """
+        contexts = ContextCache(budget_bytes)
+        if isinstance(self._path, SharedPrefixPath):
+            self._path.contexts, before = contexts, self._path.contexts
+            try:
+                yield contexts
+            finally:
+                self._path.contexts = before
+        else:
+            yield contexts
+
     def _checked_choices(
         self, rows: Sequence[TokenIds], prefix: PrefixState, choices: Sequence[TokenIds]
     ) -> Sequence[PrefixState]:
@@ -197,10 +215,15 @@ class FrozenModel:
         return self._checked(rows, prefix, extra=max(len(choice) for choice in choices) - 1)
 
     def _checked(self, rows: Sequence[TokenIds], prefix: Prefixes, *, extra: int) -> Sequence[PrefixState]:
-        prefixes = [prefix] if isinstance(prefix, PrefixState) else prefix
+        prefixes = [prefix] if isinstance(prefix, PrefixState) else list(prefix)
         lengths = [len(row) for row in rows]
         if 0 in lengths:
             raise ValueError(f"every row needs at least one token, found none in row {lengths.index(0)}")
+        for row, state in zip(rows, prefixes if len(prefixes) > 1 else prefixes * len(rows), strict=False):
+            if (lowest := min(row)) < -state.num_places:
+                raise PromptError(
+                    f"a row has a place for virtual token {-lowest}, the prompt fills {state.num_places}"
+                )
         longest = max(lengths, default=0) + max(p.num_tokens for p in prefixes) + extra
         if self.maximum_length is not None and longest > self.maximum_length:
             raise ContextLengthError(

@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InstancePrompt, KeyValuePrefix
-from tuningfork.models.embedding import embed_segment, embedding_weight
+from tuningfork.models.artefacts import InstancePrompt, KeyValuePrefix, PlacedPrompt
+from tuningfork.models.embedding import check_width, embed_row, embed_segment, embedding_weight
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TokenIds
@@ -38,6 +38,7 @@ class PlainPath:
                 instance prompt, or a soft prompt of another width.
         """
         pieces = [embed_segment(self._network, ())]
+        virtual: Tensor | None = None
         for segment in segments:
             if isinstance(segment, KeyValuePrefix | InstancePrompt):
                 kind = "a key-value prefix" if isinstance(segment, KeyValuePrefix) else "an instance prompt"
@@ -45,9 +46,14 @@ class PlainPath:
                     f"{self._network.config.model_type} takes the plain path, where {kind} "
                     "cannot be used; use prompt tuning"
                 )
-            pieces.append(embed_segment(self._network, segment))
+            if isinstance(segment, PlacedPrompt):
+                check_width(self._network, segment.embeddings)
+                virtual = segment.embeddings.to(self.device)
+                pieces.append(embed_row(self._network, segment.prefix_ids, virtual))
+            else:
+                pieces.append(embed_segment(self._network, segment))
         embeddings = torch.cat(pieces)
-        return PrefixState(embeddings.shape[0], embeddings=embeddings)
+        return PrefixState(embeddings.shape[0], embeddings=embeddings, virtual=virtual)
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
@@ -86,7 +92,7 @@ class PlainPath:
         """Logits (T, V) of one row in float32."""
         if prefix.embeddings is None:
             raise PromptError("the prefix was made by another model's path")
-        text = embed_segment(self._network, row)
+        text = embed_row(self._network, row, prefix.virtual)
         embeddings = torch.cat([prefix.embeddings.to(text.dtype), text])[None]
         output = self._network(inputs_embeds=embeddings, use_cache=False)
         return cast(Tensor, output.logits[0, prefix.num_tokens :]).float()

@@ -1,7 +1,7 @@
 """What a prompt leaves behind once the frozen model has read it, and how rows continue from there."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -19,14 +19,23 @@ class PrefixState:
     """A prompt after it was read once.
 
     `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend; `embeddings`
-    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so does
-    `instance`: what is done to each row that follows, where the prompt depends on the row.
+    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so do
+    `instance`: what is done to each row that follows, where the prompt depends on the row, and `virtual`:
+    virtual tokens (P, H) for places in the rows.
     """
 
     num_tokens: int
     layers: tuple[KeyValues | None, ...] = ()
     embeddings: Tensor | None = None
     instance: InstancePrompt | None = None
+    virtual: Tensor | None = None
+    context_key: Hashable = None
+    """Equal for prefixes that rows' words are read alike behind; None where training may change that."""
+
+    @property
+    def num_places(self) -> int:
+        """How many virtual tokens there are for places in the rows."""
+        return 0 if self.virtual is None else len(self.virtual)
 
     def detached(self) -> "PrefixState":
         """The same state as new leaves that collect gradients, in float32 whatever the model runs in.
@@ -43,14 +52,18 @@ class PrefixState:
     def tensors(self) -> list[Tensor]:
         """Every tensor of the state, in a fixed order."""
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
-        found += [] if self.embeddings is None else [self.embeddings]
+        found += [tensor for tensor in (self.embeddings, self.virtual) if tensor is not None]
         return found if self.instance is None else [*found, *self.instance.tensors()]
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "PrefixState":
         layers = tuple(None if pair is None else (change(pair[0]), change(pair[1])) for pair in self.layers)
-        embeddings = None if self.embeddings is None else change(self.embeddings)
-        instance = None if self.instance is None else self.instance.mapped(change)
-        return PrefixState(self.num_tokens, layers, embeddings, instance)
+        return replace(
+            self,
+            layers=layers,
+            embeddings=None if self.embeddings is None else change(self.embeddings),
+            instance=None if self.instance is None else self.instance.mapped(change),
+            virtual=None if self.virtual is None else change(self.virtual),
+        )
 
 
 def backward_into(prefix: PrefixState, leaves: PrefixState) -> None:

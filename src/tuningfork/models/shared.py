@@ -7,28 +7,30 @@ prompt again for every row.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix
+from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, PlacedPrompt
 from tuningfork.models.batch import pad_rows
-from tuningfork.models.embedding import embed_ids, embed_segment, embedding_weight
+from tuningfork.models.context import ContextCache, ReadWords, join_rows, split_rows
+from tuningfork.models.embedding import check_width, embed_ids, embed_row, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
+from tuningfork.models.opening import Opening, leading_words
 from tuningfork.models.packing import additive_mask, pack_stems
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import (
     KeyValues,
     PrefixState,
-    align_right,
     cache_layers,
     expand_prefix,
     new_cache,
@@ -43,47 +45,6 @@ _ROWS_PER_RUN = 64
 """How many continuations `score` runs at once; each holds a copy of its row's keys and values."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Opening:
-    """Rows ready to be run, up to where choices or new tokens follow them.
-
-    Usually that is whole rows behind a shared prefix. Where the prompt depends on the row, the words of each
-    row were read before, and only what follows them is left.
-    """
-
-    embeddings: Tensor
-    """What is to be run, (B, T, H), padded on the right."""
-    lengths: Tensor
-    """How much of it is real, (B,)."""
-    cache: DynamicCache
-    """What it follows."""
-    padding: Tensor | None = None
-    """Slots of the cache, in front, that hold nothing, (B,); None if all hold something."""
-    states: Tensor | None = None
-    """Hidden states (B, W, H) of the words that were read before."""
-    num_read: tuple[int, ...] = ()
-    """How many these are in each row."""
-    num_past: int = field(init=False)
-    """Slots of the cache before the rows are run."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "num_past", self.cache.get_seq_length())
-
-    def steps(self, row: int, positions: Sequence[int]) -> list[int]:
-        """Where `positions` of `row` stand in the hidden states, those of its words behind all others."""
-        read = self.num_read[row] if self.num_read else 0
-        behind = self.embeddings.shape[1]
-        return [place - read if place >= read else behind + place for place in positions]
-
-    def aligned(self) -> tuple[Sequence[KeyValues | None], Tensor]:
-        """The cache after whole rows were run, all padding in front, and how many tokens it holds of each."""
-        layers = cache_layers(self.cache)
-        if self.padding is not None:
-            return layers, self.lengths + self.num_past - self.padding
-        past = self.lengths + self.num_past
-        return align_right(layers, past), past
-
-
 class SharedPrefixPath:
     """Runs a network whose layers all keep plain keys and values."""
 
@@ -94,6 +55,8 @@ class SharedPrefixPath:
         self.packs_choices = False
         """Whether the network takes a mask of ours, found out by `probe_support`."""
         self._takes_positions = "position_ids" in inspect.signature(self._decoder.forward).parameters
+        self.contexts = ContextCache(0)
+        """Where words of rows are kept that training does not change."""
 
     @property
     def device(self) -> torch.device:
@@ -110,19 +73,36 @@ class SharedPrefixPath:
         start: tuple[KeyValues | None, ...] = ()
         length = 0
         instance: InstancePrompt | None = None
+        virtual: Tensor | None = None
+        key = self._context_key(segments)
         if segments and isinstance(segments[0], InstancePrompt):
             instance = self._checked_instance(segments[0])
             segments = [InputPrompt(instance.front), *segments[1:]]
+        elif segments and isinstance(segments[0], PlacedPrompt):
+            check_width(self._network, segments[0].embeddings)
+            virtual = segments[0].embeddings.to(self.device)
         elif segments and isinstance(segments[0], KeyValuePrefix):
             start, length = self._key_value_layers(segments[0]), segments[0].num_virtual_tokens
             segments = segments[1:]
         pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
+        state = PrefixState(length, start, instance=instance, virtual=virtual, context_key=key)
         if not pieces:
-            return PrefixState(length, start, instance=instance)
+            return state
         embeddings = torch.cat(pieces)[None]
         cache = new_cache(start)
         self._run(embeddings, cache)
-        return PrefixState(length + embeddings.shape[1], cache_layers(cache), instance=instance)
+        return replace(state, num_tokens=length + embeddings.shape[1], layers=cache_layers(cache))
+
+    def _context_key(self, segments: Sequence[Segment]) -> Hashable:
+        """What rows' words are read behind, if neither a prompt in training nor the network changes it."""
+        first, *rest = segments or [()]
+        if rest or any(parameter.requires_grad for parameter in self._network.parameters()):
+            return None
+        if isinstance(first, InstancePrompt) and not first.front.requires_grad:
+            return first.front.detach().cpu().numpy().tobytes()
+        if isinstance(first, PlacedPrompt) and min(first.prefix_ids, default=0) >= 0:
+            return first.prefix_ids
+        return None
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
@@ -247,6 +227,8 @@ class SharedPrefixPath:
             )
         if isinstance(segment, InstancePrompt):
             raise PromptError("an instance prompt must be the first segment: rows follow its own front")
+        if isinstance(segment, PlacedPrompt):
+            return embed_row(self._network, segment.prefix_ids, segment.embeddings)
         return embed_segment(self._network, segment)
 
     def _open(
@@ -257,49 +239,77 @@ class SharedPrefixPath:
     ) -> Opening:
         """Get rows ready to be run; an answer begins at `answer_starts` of each, by default behind it."""
         instance = prefixes[0].instance
-        if instance is None:
-            batch = pad_rows(rows, device=self.device)
-            return Opening(
-                embed_ids(self._network, batch.ids), batch.lengths, self._cache_for(rows, prefixes)
-            )
-        if len(prefixes) > 1:
-            raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
-        ends = [len(row) for row in rows] if answer_starts is None else answer_starts
-        return self._open_behind_words(rows, prefixes[0], instance, ends)
+        if instance is not None:
+            if len(prefixes) > 1:
+                raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
+            ends = [len(row) for row in rows] if answer_starts is None else answer_starts
+            return self._open_shifted(rows, prefixes[0], instance, ends)
+        if self.contexts.is_open and len(prefixes) == 1 and prefixes[0].context_key is not None:
+            words = [leading_words(row) for row in rows]
+            if all(0 < len(read) < len(row) for read, row in zip(words, rows, strict=True)):
+                return self._open_behind(rows, prefixes[0], self._read_words(words, prefixes[0]))
+        batch = pad_rows(rows, device=self.device)
+        embeddings = embed_ids(self._network, batch.ids, [prefix.virtual for prefix in prefixes])
+        return Opening(embeddings, batch.lengths, self._cache_for(rows, prefixes))
 
-    def _open_behind_words(
+    def _open_shifted(
         self,
         rows: Sequence[TokenIds],
         prefix: PrefixState,
         instance: InstancePrompt,
         answer_starts: Sequence[int],
     ) -> Opening:
-        """Read the words of each row and shift what stands between them and its answer.
-
-        Nothing that is learned changes how words are read: they run once, without gradients.
-        """
+        """Read the words of each row, and shift what stands between them and its answer by what they say."""
         num_words = [max(1, start - instance.num_shifted_tokens) for start in answer_starts]
         words = [row[:count] for row, count in zip(rows, num_words, strict=True)]
-        read, cache = pad_rows(words, device=self.device), self._cache_for(rows, [prefix])
-        with torch.no_grad():
-            output = self._call(embed_ids(self._network, read.ids), cache, output_hidden_states=True)
-        shifts = instance.shifts(mean_states(output.hidden_states, read.lengths, instance.layers_read))
+        reads = self._read_words(words, prefix, instance.layers_read)
+        shifts = instance.shifts(torch.stack([read.features for read in reads]))
         if any(start <= instance.num_shifted_tokens for start in answer_starts):
             # So short a row has its first word shifted, too: all are run whole.
             whole, ends = pad_rows(rows, device=self.device), torch.tensor(answer_starts, device=self.device)
             embeddings = add_shifts(embed_ids(self._network, whole.ids), shifts, ends)
             return Opening(embeddings, whole.lengths, self._cache_for(rows, [prefix]))
+        opening = self._open_behind(rows, prefix, reads)
+        ends = torch.full_like(opening.lengths, instance.num_shifted_tokens)
+        return replace(opening, embeddings=add_shifts(opening.embeddings, shifts, ends))
+
+    def _open_behind(
+        self, rows: Sequence[TokenIds], prefix: PrefixState, reads: Sequence[ReadWords]
+    ) -> Opening:
+        """Rows whose words were read, up to what follows these."""
+        num_words = tuple(len(read.states) for read in reads)
         rest = pad_rows([row[count:] for row, count in zip(rows, num_words, strict=True)], device=self.device)
-        ends = torch.full_like(rest.lengths, instance.num_shifted_tokens)
-        past = read.lengths + prefix.num_tokens
+        past = torch.tensor(num_words, device=self.device) + prefix.num_tokens
         return Opening(
-            add_shifts(embed_ids(self._network, rest.ids), shifts, ends),
+            embed_ids(self._network, rest.ids, [prefix.virtual]),
             rest.lengths,
-            new_cache(align_right(cache_layers(cache), past)),
+            new_cache(join_rows(prefix, reads)),
             padding=int(past.max()) - past,
-            states=output.last_hidden_state,
-            num_read=tuple(num_words),
+            states=pad_sequence([read.states for read in reads], batch_first=True),
+            num_read=num_words,
         )
+
+    @torch.no_grad()
+    def _read_words(
+        self, words: Sequence[TokenIds], prefix: PrefixState, layers_read: Sequence[int] = (0,)
+    ) -> list[ReadWords]:
+        """Read `words` behind `prefix`, without gradients, as far as they were not kept."""
+        keys = [(prefix.context_key, tuple(layers_read), tuple(row)) for row in words]
+        kept = [None if prefix.context_key is None else self.contexts.get(key) for key in keys]
+        missing = [index for index, read in enumerate(kept) if read is None]
+        if missing:
+            batch = pad_rows([words[index] for index in missing], device=self.device)
+            cache = self._cache_for(missing, [prefix])
+            output = self._call(embed_ids(self._network, batch.ids), cache, output_hidden_states=True)
+            features = mean_states(output.hidden_states, batch.lengths, layers_read)
+            lengths = batch.lengths.tolist()
+            reads = split_rows(
+                cache_layers(cache), output.last_hidden_state, features, lengths, prefix.num_tokens
+            )
+            for index, read in zip(missing, reads, strict=True):
+                kept[index] = read
+                self.contexts.put(keys[index], read)
+        return [read for read in kept if read is not None]
 
     def _run_opening(self, opening: Opening) -> Tensor:
         """Hidden states (B, T, H)."""
@@ -315,7 +325,7 @@ class SharedPrefixPath:
         output = self._call(embeddings, cache, output_hidden_states=True)
         return mean_states(output.hidden_states, batch.lengths, layers)
 
-    def _cache_for(self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]) -> DynamicCache:
+    def _cache_for(self, rows: Sized, prefixes: Sequence[PrefixState]) -> DynamicCache:
         states = [prefix.to(self._network.dtype) for prefix in prefixes]
         return new_cache(expand_prefix(states, len(rows)))
 

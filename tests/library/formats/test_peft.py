@@ -43,7 +43,13 @@ from tests.tiny_models import (
 )
 from tuningfork.errors import FormatError
 from tuningfork.library.formats.peft import KeyValueShape, export_peft, import_peft, key_value_shape
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    PlacedPrompt,
+    SoftPrompt,
+)
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -296,6 +302,12 @@ def test_an_embedding_narrower_than_the_model_is_respected(tmp_path: Path) -> No
     logits = peft_logits(peft.PeftModel.from_pretrained(network, str(folder)).eval(), ROWS)
     assert [len(one) for one in logits] == [len(row) for row in ROWS]
     assert import_peft(folder, config=config)[0].num_virtual_tokens == 2
+
+
+def test_a_prompt_among_the_words_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="virtual tokens among the words, and PEFT knows only those in fr"):
+        export(tmp_path / "adapter", PlacedPrompt(torch.ones(2, 16), (4, -1)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_prompt_that_depends_on_the_row_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,13 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tuningfork.atomic import replacing, write_text
 from tuningfork.errors import FormatError
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    PlacedPrompt,
+    SoftPrompt,
+)
 
 _SETTINGS, _WEIGHTS, _BINARY_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 _PROMPT = "prompt_embeddings"
@@ -29,6 +35,13 @@ _PEFT_VERSION = "0.21.2"
 _AT_INPUT = ("PROMPT_TUNING", "P_TUNING", "CPT", "MULTITASK_PROMPT_TUNING")
 _KEY_VALUE = ("PREFIX_TUNING", "CARTRIDGE")
 _TENSORS = {_PROMPT, "prefix_task_cols", "prefix_task_rows"}
+_WITHOUT_FORMAT: dict[type, str] = {
+    InstancePrompt: "this prompt depends on the row, and PEFT has no format for such prompts; "
+    "tune one that does not (--method) to export it",
+    PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "
+    "tune one with --placement front to export it",
+}
+"""Why there is no PEFT folder for a kind of prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +107,8 @@ def export_peft(
     Raises:
         FormatError: If the prompt does not fit the model or the format, or a value is not finite.
     """
-    if isinstance(artefact, InstancePrompt):
-        raise FormatError(
-            "this prompt depends on the row, and PEFT has no format for such prompts; "
-            "tune one that does not (--method) to export it"
-        )
+    if not isinstance(artefact, InputPrompt | KeyValuePrefix):
+        raise FormatError(_WITHOUT_FORMAT[type(artefact)])
     if isinstance(artefact, InputPrompt):
         width = _embedding_width(config)
         if artefact.embeddings.shape[1] != width:
