@@ -124,7 +124,7 @@ def test_prompts_of_different_rows_share_a_batch() -> None:
     plain = InputPrompt(random_embeddings(model.network, len(WORDS), seed=9))
     last = random_ids(4, seed=5)
     with torch.no_grad():
-        prefixes = [model.prefix([prompt]) for prompt in (*prompts, plain)]
+        prefixes = [*(model.prefix([prompt]) for prompt in prompts), model.prefix([plain])]
         found = model.logits([*ROWS[:3], last], prefixes, [[len(row) - 1] for row in (*ROWS[:3], last)])
         expected = [
             by_hand(model.network, prompt, row)[-1] for prompt, row in zip(prompts, ROWS[:3], strict=True)

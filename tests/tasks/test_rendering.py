@@ -363,3 +363,63 @@ def test_labels_that_sound_alike_are_refused(bundled_tokenizer: PreTrainedTokeni
     alike = task.model_copy(update={"labels": {"a": "card", "b": "card"}})
     with pytest.raises(TaskError, match="labels 'a' and 'b' have the same tokens"):
         RowRenderer(alike, bundled_tokenizer)
+
+
+MARKED = "{{soft:2}} Choose the queue.\n\nMessage: {{soft:1}} {{message}}\nQueue:{{soft:3}}"
+
+
+def spelled(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """The text of `ids`, each place for a virtual token as its number in brackets."""
+    texts, words = [], list[int]()
+    for token in [*ids, -1]:
+        if token >= 0:
+            words.append(token)
+            continue
+        texts += [text_of(tokenizer, words), f"[{-1 - token}]"]
+        words = []
+    return "".join(texts[:-1])
+
+
+def test_markers_become_places_in_prefix_and_row(bundled_tokenizer: PreTrainedTokenizerBase) -> None:
+    renderer = RowRenderer(classification(MARKED), bundled_tokenizer, fills_markers=True)
+    prefix, row = renderer.prefix_ids, renderer.row_ids(ROW)
+    assert spelled(bundled_tokenizer, prefix) == "<|user|>\n[0][1] Choose the queue.\n\nMessage: [2]"
+    assert spelled(bundled_tokenizer, row) == " where is my card\nQueue:[3][4][5]<|assistant|>\n"
+
+
+def test_the_text_prompt_of_a_marked_template_has_no_places(
+    bundled_tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    marked = RowRenderer(classification(MARKED), bundled_tokenizer)
+    plain = RowRenderer(classification(), bundled_tokenizer)
+    assert marked.prefix_ids == plain.prefix_ids
+    assert marked.row_ids(ROW) == plain.row_ids(ROW)
+    assert marked.prefix_text == "Choose the queue.\n\nMessage:"
+
+
+@pytest.mark.parametrize("scheme", ["byte_level", "sentence_piece", "metaspace"])
+def test_suffix_tokens_stand_between_the_message_and_the_assistant_header(
+    build_tokenizer: BuildTokenizer, chatml: str, scheme: str
+) -> None:
+    tokenizer = build_tokenizer(chatml, scheme=scheme)
+    for task, example in ((generation(), ROW), (conversation(), CHAT)):
+        plain = RowRenderer(task, tokenizer)
+        suffixed = RowRenderer(task, tokenizer, num_suffix_tokens=2)
+        row = suffixed.row_ids(example)
+        assert suffixed.prefix_ids == plain.prefix_ids
+        assert [token for token in row if token >= 0] == plain.row_ids(example)
+        end_of_turn = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        assert row[row.index(-1) :][:3] == [-1, -2, end_of_turn]
+
+
+def test_suffix_tokens_are_numbered_behind_those_of_the_template(
+    bundled_tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    renderer = RowRenderer(classification(MARKED), bundled_tokenizer, fills_markers=True, num_suffix_tokens=2)
+    assert [-1 - token for token in renderer.row_ids(ROW) if token < 0] == [3, 4, 5, 6, 7]
+
+
+def test_plain_completion_keeps_its_line_end_behind_suffix_tokens(build_tokenizer: BuildTokenizer) -> None:
+    tokenizer = build_tokenizer(None)
+    renderer = RowRenderer(generation("Say: {{message}}"), tokenizer, num_suffix_tokens=1)
+    assert spelled(tokenizer, renderer.row_ids(ROW)) == " where is my card[0]\n"

@@ -3,11 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuningfork.errors import TaskError
-from tuningfork.tasks.template import Literal, PromptTemplate, Segment, Variable, escape
+from tuningfork.tasks.template import Literal, PromptTemplate, Segment, SoftTokens, Variable, escape
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
 TRICKY_TEXT = st.text(alphabet=st.sampled_from(["\\", "{", "}", "a", " ", "\n", "é"]), max_size=12)
-SEGMENTS = st.lists(st.one_of(TRICKY_TEXT.map(Literal), NAMES.map(Variable)), max_size=8)
+PLACES = st.integers(1, 1000).map(SoftTokens)
+SEGMENTS = st.lists(st.one_of(TRICKY_TEXT.map(Literal), NAMES.map(Variable), PLACES), max_size=8)
 
 
 def joined(segments: list[Segment]) -> list[Segment]:
@@ -71,7 +72,11 @@ def test_segments_survive_the_round_trip(segments: list[Segment]) -> None:
 def test_values_are_never_expanded(segments: list[Segment], values: dict[str, str]) -> None:
     template = PromptTemplate.from_segments(segments)
     complete = {name: values.get(name, "{{" + name + "}}") for name in template.variables}
-    expected = "".join(s.text if isinstance(s, Literal) else complete[s.name] for s in segments)
+    expected = "".join(
+        s.text if isinstance(s, Literal) else complete[s.name]
+        for s in template.words().segments
+        if not isinstance(s, SoftTokens)
+    )
     assert template.render(complete) == expected
 
 
@@ -87,12 +92,39 @@ def test_any_text_is_read_or_refused_with_a_position(text: str) -> None:
     assert not refused or refused.startswith("prompt line 1, column ")
 
 
+def test_places_for_virtual_tokens_are_counted_and_left_out_of_the_words() -> None:
+    template = PromptTemplate("{{soft:8}} Review: {{text}} {{ soft : 4 }} Sentiment:{{soft:2}}")
+    assert template.segments[0] == SoftTokens(8)
+    assert (template.num_virtual_tokens, template.variables) == (14, ("text",))
+    assert template.words() == PromptTemplate("Review: {{text}} Sentiment:")
+    assert template.render({"text": "good"}) == "Review: good Sentiment:"
+    assert PromptTemplate("a{{soft:1}} b").render({}) == "a b"
+    assert PromptTemplate("a {{soft:1}}b").render({}) == "a b"
+
+
+@given(SEGMENTS)
+def test_words_have_no_places_and_all_the_rest(segments: list[Segment]) -> None:
+    template = PromptTemplate.from_segments(segments)
+    words = template.words()
+    assert words.num_virtual_tokens == 0
+    assert words.variables == template.variables
+    assert words.words() == words
+    kept = "".join(s.text for s in segments if isinstance(s, Literal)).replace(" ", "")
+    assert "".join(s.text for s in words.segments if isinstance(s, Literal)).replace(" ", "") == kept
+
+
+@pytest.mark.parametrize("count", ["0", "1001", "99999999"])
+def test_a_place_for_too_few_or_too_many_virtual_tokens_is_refused(count: str) -> None:
+    with pytest.raises(TaskError, match=rf"line 1, column 3: 'soft:{count}' must be for 1 to 1000 virtual"):
+        PromptTemplate("x {{soft:" + count + "}}")
+
+
 def test_unclosed_braces_name_the_position() -> None:
     with pytest.raises(TaskError, match=r"prompt line 2, column 4: '\{\{' is never closed"):
         PromptTemplate("first\nab {{name")
 
 
-@pytest.mark.parametrize("name", ["", "1a", "a b", "a.b", "a|upper", "ä"])
+@pytest.mark.parametrize("name", ["", "1a", "a b", "a.b", "a|upper", "ä", "soft:", "soft:x", "hard:3"])
 def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(TaskError, match=r"prompt line 1, column 3: .* is not a variable name"):
         PromptTemplate("x {{" + name + "}}")

@@ -19,10 +19,14 @@ _ANCHOR = "\n"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of text and whether it is data, in which a control token's name is mere text."""
+    """A stretch of text and whether it is data, in which a control token's name is mere text.
+
+    Or, without text, the numbers of virtual tokens that stand here.
+    """
 
     text: str
     is_data: bool = False
+    virtual: range = range(0)
 
 
 class TextEncoder:
@@ -78,6 +82,7 @@ class TextEncoder:
     def _parts(self, pieces: Iterable[Piece]) -> list[str | int]:
         parts: list[str | int] = []
         for piece in pieces:
+            parts += [-1 - token for token in piece.virtual]
             for part in [piece.text] if piece.is_data else self._split(piece.text):
                 if isinstance(part, str) and parts and isinstance(parts[-1], str):
                     parts[-1] += part

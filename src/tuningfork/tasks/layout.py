@@ -1,13 +1,14 @@
 """The order of things in a model's input: which turns there are, and what is tokenised together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Protocol
 
 from tuningfork.data.example import Example, Role
 from tuningfork.errors import DataError
 from tuningfork.tasks.encoding import Piece
-from tuningfork.tasks.template import Literal, PromptTemplate
+from tuningfork.tasks.template import Literal, PromptTemplate, SoftTokens, Variable
 from tuningfork.tasks.turns import TurnFormat, trailing_spaces
 
 _EMPTY_LINE = Piece("\n\n")
@@ -15,10 +16,10 @@ _EMPTY_LINE = Piece("\n\n")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn: what all rows say there (`shared`, template text only), then what this row says."""
+    """One turn: what all rows say there (`shared`, from the template only), then what this row says."""
 
     role: Role
-    shared: str = ""
+    shared: tuple[Piece, ...] = ()
     own: tuple[Piece, ...] = ()
 
 
@@ -62,16 +63,9 @@ class PromptTurns:
             TaskError: A variable has no value.
         """
         self._template.check_values(example.inputs)
-        first, *rest = self._template.segments
-        shared = first.text if isinstance(first, Literal) else ""
-        segments = rest if shared else self._template.segments
-        own = tuple(
-            Piece(segment.text)
-            if isinstance(segment, Literal)
-            else Piece(example.inputs[segment.name], is_data=True)
-            for segment in segments
-        )
-        return [Turn("user", shared, own)]
+        pieces = template_pieces(self._template, example.inputs)
+        count = next(i for i, segment in enumerate(self._template.segments) if isinstance(segment, Variable))
+        return [Turn("user", pieces[:count], pieces[count:])]
 
     def framed(self, turns: Sequence[Turn]) -> list[Turn]:
         """Return `turns`: each holds its prompt already."""
@@ -79,11 +73,17 @@ class PromptTurns:
 
 
 class ConversationTurns:
-    """The turns of the data below one instruction, in the system turn or on top of the first user turn."""
+    """The turns of the data below one instruction, in the system turn or on top of the first user turn.
 
-    def __init__(self, instruction: str, *, has_system_turn: bool) -> None:
-        self._instruction = instruction
+    `behind` stands behind the last words before the answer.
+    """
+
+    def __init__(
+        self, instruction: PromptTemplate, *, has_system_turn: bool, behind: tuple[Piece, ...] = ()
+    ) -> None:
+        self._instruction = template_pieces(instruction, {})
         self._has_system_turn = has_system_turn
+        self._behind = behind
 
     def turns(self, example: Example) -> list[Turn]:
         """Return the messages of `example`, with its system messages on top of the first user turn.
@@ -102,13 +102,30 @@ class ConversationTurns:
                 f"a conversation goes from the user's first turn to the turn before the answer, found {found}"
             )
         turns = [Turn(m.role, own=(Piece(m.content, is_data=True),)) for m in messages]
-        return [replace(turns[0], own=(*own, *turns[0].own)), *turns[1:]]
+        turns[0] = replace(turns[0], own=(*own, *turns[0].own))
+        return [*turns[:-1], replace(turns[-1], own=(*turns[-1].own, *self._behind))]
 
     def framed(self, turns: Sequence[Turn]) -> list[Turn]:
         """Return `turns` below the instruction."""
         if self._has_system_turn:
             return [Turn("system", self._instruction), *turns]
-        return [replace(turns[0], shared=f"{self._instruction}\n\n"), *turns[1:]]
+        return [replace(turns[0], shared=(*self._instruction, _EMPTY_LINE)), *turns[1:]]
+
+
+def template_pieces(template: PromptTemplate, values: Mapping[str, str]) -> tuple[Piece, ...]:
+    """Return a piece for each segment of `template`; virtual tokens are numbered in order."""
+    pieces: list[Piece] = []
+    count = 0
+    for segment in template.segments:
+        match segment:
+            case Literal(text):
+                pieces.append(Piece(text))
+            case Variable(name):
+                pieces.append(Piece(values[name], is_data=True))
+            case SoftTokens(more):
+                pieces.append(Piece("", virtual=range(count, count + more)))
+                count += more
+    return tuple(pieces)
 
 
 def lay_out(turns: Sequence[Turn], row_start: int, turn_format: TurnFormat) -> Layout:
@@ -133,9 +150,9 @@ def lay_out(turns: Sequence[Turn], row_start: int, turn_format: TurnFormat) -> L
             ]
             pending = [Piece(behind.removeprefix(end))]
             continue
-        pending.append(Piece(turn.shared))
+        pending += turn.shared
         if index == row_start:
-            row_lead = trailing_spaces("".join(piece.text for piece in pending))
+            row_lead = _spaces_behind(pending)
             prefix = [*sections, Section(_without_trailing_spaces(pending))]
             sections, pending = [], [Piece(row_lead)]
         pending += [*turn.own, Piece(behind)]
@@ -148,10 +165,16 @@ def answer_section(pieces: Sequence[Piece], end: str, turn_format: TurnFormat) -
     return Section((Piece(turn_format.answer_lead), *pieces, Piece(end)), is_answer=True)
 
 
+def _spaces_behind(pieces: Sequence[Piece]) -> str:
+    """Return the spaces that `pieces` end with, behind the last virtual token."""
+    behind = takewhile(lambda piece: not piece.virtual, reversed(pieces))
+    return trailing_spaces("".join(reversed([piece.text for piece in behind])))
+
+
 def _without_trailing_spaces(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     """Return `pieces` without spaces at the end, as far as they are template text."""
     kept = list(pieces)
-    while kept and not kept[-1].is_data:
+    while kept and not (kept[-1].is_data or kept[-1].virtual):
         text = kept.pop().text.rstrip(" \t")
         if text:
             return (*kept, Piece(text))

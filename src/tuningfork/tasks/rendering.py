@@ -20,7 +20,7 @@ from tuningfork.tasks.layout import (
 )
 from tuningfork.tasks.suggestions import did_you_mean
 from tuningfork.tasks.task import Task
-from tuningfork.tasks.template import Literal, Variable
+from tuningfork.tasks.template import Literal, PromptTemplate, SoftTokens, Variable
 from tuningfork.tasks.turns import ChatFormat, PlainFormat, TurnFormat
 from tuningfork.tasks.verbalizer import Verbalizer
 from tuningfork.types import TokenIds, TrainingRow
@@ -42,6 +42,9 @@ class RowRenderer:
     first user turn. The prefix ends where the first user's own words begin; a system message in the data
     stands on top of them. Every assistant turn is learned; the last is the one to produce.
 
+    Places of the prompt for virtual tokens are left out, unless it `fills_markers`; `num_suffix_tokens` more
+    virtual tokens stand behind the words of each row, before the assistant header.
+
     `bare_prefix_ids` is BOS and chat header without any instruction, for the case of no prompt. `choices` are
     the labels as tokens, if the task has labels. `end_ids` are the tokens that end an answer.
 
@@ -50,10 +53,19 @@ class RowRenderer:
             have equal tokens, or answers cannot end.
     """
 
-    def __init__(self, task: Task, tokenizer: "PreTrainedTokenizerBase") -> None:
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: "PreTrainedTokenizerBase",
+        *,
+        fills_markers: bool = False,
+        num_suffix_tokens: int = 0,
+    ) -> None:
         self._task = task
         self._tokenizer = tokenizer
-        self._template = task.template
+        self._words = task.template.words()
+        self._template = task.template if fills_markers else self._words
+        self._num_suffix_tokens = num_suffix_tokens
         self._encoder = TextEncoder(tokenizer)
         self._format = self._choose_format()
         self._source = self._choose_source()
@@ -70,8 +82,8 @@ class RowRenderer:
     def prefix_text(self) -> str:
         """The prompt's text in the prefix, for display."""
         if self._task.is_conversation:
-            return self._task.prompt
-        first = self._template.segments[0]
+            return self._words.render({})
+        first = self._words.segments[0]
         return first.text.strip() if isinstance(first, Literal) else ""
 
     def few_shot_prefix_ids(self, demonstrations: Sequence[Example]) -> list[int]:
@@ -172,7 +184,7 @@ class RowRenderer:
                 "the tokenizer has none" if self._task.uses_chat_template else "uses_chat_template is false"
             )
             raise TaskError(f"data.messages: conversations need a chat template, and {reason}")
-        ends_in_variable = isinstance(self._template.segments[-1], Variable)
+        ends_in_variable = isinstance(self._words.segments[-1], Variable)
         return PlainFormat(self._tokenizer, prompt_ends_in_variable=ends_in_variable)
 
     def _choose_verbalizer(self) -> Verbalizer | None:
@@ -185,9 +197,16 @@ class RowRenderer:
         return frozenset(id_ for id_ in ends if isinstance(id_, int))
 
     def _choose_source(self) -> TurnSource:
+        first = self._template.num_virtual_tokens
+        suffix = SoftTokens(self._num_suffix_tokens)
         if self._task.is_conversation:
-            return ConversationTurns(self._task.prompt, has_system_turn=self._format.supports_system)
-        return PromptTurns(self._template)
+            piece = Piece("", virtual=range(first, first + suffix.count))
+            behind = (piece,) if suffix.count else ()
+            return ConversationTurns(
+                self._template, has_system_turn=self._format.supports_system, behind=behind
+            )
+        segments = [*self._template.segments, suffix] if suffix.count else self._template.segments
+        return PromptTurns(PromptTemplate.from_segments(segments))
 
     def _skeleton(self, earlier: Sequence[Turn] = ()) -> Layout:
         """Return the layout of an example without any words, behind `earlier` turns."""

@@ -1,9 +1,10 @@
-r"""Prompt templates: text with `{{name}}` variables and nothing else.
+r"""Prompt templates: text with `{{name}}` variables, places for virtual tokens, and nothing else.
 
 The whole syntax:
 
 - `{{name}}` is a variable; spaces inside the braces are allowed. A name is an ASCII letter or underscore,
   then letters, digits and underscores.
+- `{{soft:8}}` is a place for 8 virtual tokens of a soft prompt, 1 to 1000; a text prompt leaves it out.
 - A backslash before `{{` makes the braces literal: `\{{`. To put a backslash itself in front of `{{`,
   double it. Backslashes anywhere else, single braces and `}}` stand for themselves.
 - Of three or more opening braces the last two open the variable, so `{{{name}}}` is a variable in braces.
@@ -13,13 +14,15 @@ There are no filters, loops, expressions or includes. A template is read once: a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuningfork.errors import TaskError
 from tuningfork.tasks.suggestions import did_you_mean
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SOFT = re.compile(r"soft\s*:\s*([0-9]{1,9})", re.ASCII)
+_MOST_VIRTUAL_TOKENS = 1000
 _ESCAPED_OR_OPENING = re.compile(r"(?P<backslashes>\\+)(?=\{\{)|(?P<opening>\{\{)(?!\{)")
 _LITERAL_BRACES = re.compile(r"(\\*)\{\{")
 _LITERAL_BRACES_OR_END = re.compile(r"(\\*)\{\{|(\\+)(?=\{?\Z)")
@@ -39,7 +42,14 @@ class Variable:
     name: str
 
 
-Segment = Literal | Variable
+@dataclass(frozen=True, slots=True)
+class SoftTokens:
+    """A place for `count` virtual tokens."""
+
+    count: int
+
+
+Segment = Literal | Variable | SoftTokens
 
 
 class PromptTemplate:
@@ -59,16 +69,36 @@ class PromptTemplate:
         joined = _join_literals(segments)
         parts = []
         for index, segment in enumerate(joined):
-            if isinstance(segment, Variable):
-                parts.append("{{" + segment.name + "}}")
-            else:
-                parts.append(_escape(segment.text, is_before_variable=index + 1 < len(joined)))
+            match segment:
+                case Variable(name):
+                    parts.append("{{" + name + "}}")
+                case SoftTokens(count):
+                    parts.append(f"{{{{soft:{count}}}}}")
+                case Literal(text):
+                    parts.append(_escape(text, is_before_variable=index + 1 < len(joined)))
         return cls("".join(parts))
 
     @property
     def variables(self) -> tuple[str, ...]:
         """The names of the variables, each once, in order of first use."""
         return tuple(dict.fromkeys(s.name for s in self.segments if isinstance(s, Variable)))
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """How many virtual tokens it has places for."""
+        return sum(s.count for s in self.segments if isinstance(s, SoftTokens))
+
+    def words(self) -> "PromptTemplate":
+        """Return the template without its places for virtual tokens, and without the space behind each."""
+        kept: list[Segment] = []
+        is_behind_place = False
+        for segment in self.segments:
+            if isinstance(segment, Literal) and is_behind_place and _ends_in_space(kept):
+                segment = Literal(segment.text.removeprefix(" "))
+            is_behind_place = isinstance(segment, SoftTokens)
+            if not is_behind_place:
+                kept.append(segment)
+        return PromptTemplate.from_segments(kept)
 
     def check_values(self, values: Mapping[str, str]) -> None:
         """Check that `values` holds every variable.
@@ -88,7 +118,12 @@ class PromptTemplate:
             TaskError: A variable has no value.
         """
         self.check_values(values)
-        return "".join(s.text if isinstance(s, Literal) else values[s.name] for s in self.segments)
+        texts = (
+            s.text if isinstance(s, Literal) else values[s.name]
+            for s in self.words().segments
+            if not isinstance(s, SoftTokens)
+        )
+        return "".join(texts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PromptTemplate) and self.segments == other.segments
@@ -121,8 +156,8 @@ def _parse(text: str) -> tuple[Segment, ...]:
     while match := _ESCAPED_OR_OPENING.search(text, position):
         segments.append(Literal(text[position : match.start()]))
         if match["opening"]:
-            name, position = _read_variable(text, match.end())
-            segments.append(Variable(name))
+            segment, position = _read_place(text, match.end())
+            segments.append(segment)
             continue
         count = len(match["backslashes"])
         segments.append(Literal("\\" * (count // 2)))
@@ -134,7 +169,11 @@ def _parse(text: str) -> tuple[Segment, ...]:
     return _join_literals(segments)
 
 
-def _read_variable(text: str, start: int) -> tuple[str, int]:
+def _ends_in_space(segments: Sequence[Segment]) -> bool:
+    return not segments or (isinstance(segments[-1], Literal) and segments[-1].text[-1:].isspace())
+
+
+def _read_place(text: str, start: int) -> tuple[Variable | SoftTokens, int]:
     end = text.find("}}", start)
     if end < 0:
         raise TaskError(
@@ -142,13 +181,21 @@ def _read_variable(text: str, start: int) -> tuple[str, int]:
             r"or '\{{' for literal braces"
         )
     name = text[start:end].strip()
+    if soft := _SOFT.fullmatch(name):
+        count = int(soft[1])
+        if not 1 <= count <= _MOST_VIRTUAL_TOKENS:
+            raise TaskError(
+                f"{_place(text, start - 2)}: {name!r} must be for 1 to {_MOST_VIRTUAL_TOKENS} virtual tokens"
+            )
+        return SoftTokens(count), end + 2
     if not _NAME.fullmatch(name):
         shown = name if len(name) <= 40 else name[:37] + "..."
         raise TaskError(
             f"{_place(text, start - 2)}: {shown!r} is not a variable name; names are letters, digits and "
-            r"underscores and do not start with a digit. For literal braces write '\{{'"
+            r"underscores and do not start with a digit; places for virtual tokens are {{soft:8}}. "
+            r"For literal braces write '\{{'"
         )
-    return name, end + 2
+    return Variable(name), end + 2
 
 
 def _place(text: str, offset: int) -> str:
