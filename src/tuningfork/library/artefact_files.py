@@ -38,8 +38,9 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
 
     Tensors: `embeddings` (P, H) of an `InputPrompt` or a `PlacedPrompt`; `layers.<i>.key` and
     `layers.<i>.value`, each (A, P, D), of a `KeyValuePrefix`, none for a layer that keeps none; those of an
-    `InstancePrompt` as they are called there. The header carries `metadata` and, under names that begin with `tuningfork.`, kind, format version,
-    position, number of layers, the layers that are read, and the ids in front.
+    `InstancePrompt` as they are called there. The header carries `metadata` and, under names that begin with
+    `tuningfork.`, kind, format version, position, number of layers, the layers that are read, and the ids in
+    front.
 
     Raises:
         FormatError: If a value is not finite.
