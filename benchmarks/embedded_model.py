@@ -267,7 +267,7 @@ def retrain(model: FrozenModel, record: Record, banking77: Path, work: Path) -> 
     prepared = prepare(task, model, options, NullSink())
     evaluator = Evaluator(model, task, prepared.renderer)
     space = search_space(
-        model, prepared, options, lambda rows: lambda prefix: evaluator.validate(prefix, rows)
+        model, prepared, options, lambda _, rows: lambda prefix: evaluator.validate(prefix, rows)
     )
     (candidate,) = plan_candidates(space)
     training = Training(

@@ -18,6 +18,7 @@ from tuningfork.recipes.preparation import Prepared, prepare
 from tuningfork.recipes.search_space import SearchSpace, search_space
 from tuningfork.recipes.task_file import draft_task_file
 from tuningfork.recipes.tune import tune
+from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
 from tuningfork.training.loop import Validate
 
@@ -57,8 +58,8 @@ class Setting:
         divided = Setting(self.model, replace(self.prepared, folds=folds), options)
         return divided.space()
 
-    def _judge(self, held_out: Sequence[Example]) -> Validate:
-        evaluator = Evaluator(self.model, self.prepared.task, self.prepared.renderer)
+    def _judge(self, renderer: RowRenderer, held_out: Sequence[Example]) -> Validate:
+        evaluator = Evaluator(self.model, self.prepared.task, renderer)
         return lambda prefix: evaluator.validate(prefix, held_out, generates=False)
 
 

@@ -108,8 +108,9 @@ def test_start_that_training_only_harms_is_kept_as_it_is(
 ) -> None:
     worse = itertools.count()
     space = setting.cross_validated(learning_rates=(0.1,))
-    folds = [replace(fold, validate=lambda _: Validation(None, next(worse), 5)) for fold in space.folds]
-    space = replace(space, folds=folds)
+    rows = space.rows["front"]
+    folds = [replace(fold, validate=lambda _: Validation(None, next(worse), 5)) for fold in rows.folds]
+    space = replace(space, rows={"front": replace(rows, folds=folds)})
     candidates = plan_candidates(space)
     found = Search(space, RunFolder(tmp_path), sink).run(candidates)
     assert found.winner.best_step == 0

@@ -17,16 +17,17 @@ from tuningfork.tuning.soft.defaults import (
 def test_rows_are_trained_on_once_or_fold_by_fold(setting: Setting) -> None:
     space, divided = setting.space(), setting.cross_validated()
     total = len(setting.prepared.rows)
-    assert [len(fold.rows) for fold in space.folds] == [len(setting.prepared.folds[0].train)]
-    assert space.refit_rows is None
-    assert sum(total - len(fold.rows) for fold in divided.folds) == total
-    assert divided.refit_rows is not None
-    assert len(divided.refit_rows) == total
+    assert [len(fold.rows) for fold in space.rows["front"].folds] == [len(setting.prepared.folds[0].train)]
+    assert space.rows["front"].refit is None
+    assert sum(total - len(fold.rows) for fold in divided.rows["front"].folds) == total
+    refit = divided.rows["front"].refit
+    assert refit is not None
+    assert len(refit) == total
 
 
 def test_training_on_all_rows_can_be_asked_for(setting: Setting) -> None:
     options = setting.options.model_copy(update={"refit": "yes"})
-    rows = Setting(setting.model, setting.prepared, options).space().refit_rows
+    rows = Setting(setting.model, setting.prepared, options).space().rows["front"].refit
     assert rows is not None
     assert len(rows) == len(setting.prepared.rows)
 

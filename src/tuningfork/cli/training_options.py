@@ -1,9 +1,11 @@
 """Options of `tuningfork tune` that shape the training; shown in a panel of their own."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
+
+from tuningfork.tuning.soft.defaults import Placement
 
 
 def _training(*names: str, help: str, **settings: Any) -> Any:
@@ -17,6 +19,14 @@ def _above_zero(rates: list[float] | None) -> list[float] | None:
     return rates
 
 
+def _known_placements(placements: list[str] | None) -> list[str] | None:
+    for placement in placements or ():
+        if placement not in get_args(Placement):
+            expected = ", ".join(get_args(Placement))
+            raise typer.BadParameter(f"unknown placement {placement!r}; expected one of {expected}")
+    return placements
+
+
 MethodOption = Annotated[
     list[str] | None,
     _training(
@@ -28,6 +38,15 @@ RateOption = Annotated[
     list[float] | None,
     _training(
         "--lr", help="Learning rate to try; repeat for several. Default: by method.", callback=_above_zero
+    ),
+]
+PlacementOption = Annotated[
+    list[str] | None,
+    _training(
+        "--placement",
+        help="Where virtual tokens stand: front (in place of the text), after_bos, suffix (behind the words "
+        "of a row), both, markers ({{soft:8}} in the prompt); repeat for several.",
+        callback=_known_placements,
     ),
 ]
 StartOption = Annotated[
@@ -47,7 +66,12 @@ SmoothingOption = Annotated[
     ),
 ]
 LengthOption = Annotated[
-    int | None, _training("--virtual-tokens", help="Default: as many as the text prompt has tokens.", min=1)
+    int | None,
+    _training(
+        "--virtual-tokens",
+        help="Default: as many as the text prompt has; placed elsewhere, 16.",
+        min=1,
+    ),
 ]
 StepsOption = Annotated[int, _training("--max-steps", help="Optimizer steps at most.", min=1)]
 BatchOption = Annotated[int, _training("--batch-size", help="Rows per step.", min=1)]
@@ -72,6 +96,9 @@ RefitOption = Annotated[
 ]
 FoldsOption = Annotated[
     int, _training("--folds", help="Below 50 rows: parts of the cross-validation.", min=2)
+]
+ContextCacheOption = Annotated[
+    int, _training("--context-cache-mb", help="Memory for words of rows that are read only once.", min=0)
 ]
 RepeatsOption = Annotated[
     int, _training("--fold-repeats", help="Below 50 rows: cross-validations, each with other parts.", min=1)

@@ -50,6 +50,7 @@ def tune(
     as_json: JsonOption = False,
     methods: training.MethodOption = None,
     learning_rates: training.RateOption = None,
+    placements: training.PlacementOption = None,
     initialization: training.StartOption = "text",
     objective: training.ObjectiveOption = "auto",
     label_smoothing: training.SmoothingOption = 0.0,
@@ -66,6 +67,7 @@ def tune(
     refit: training.RefitOption = "auto",
     num_folds: training.FoldsOption = 3,
     num_repeats: training.RepeatsOption = 1,
+    context_cache_mb: training.ContextCacheOption = 1024,
     dtype: training.DtypeOption = "auto",
 ) -> None:
     """Tune a prompt: search, choose on validation, prove on test, save."""
@@ -83,7 +85,8 @@ def tune(
     from tuningfork.library.run_records import TuneOptions
 
     fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
-    fields |= {"methods": tuple(methods or ()), "learning_rates": tuple(learning_rates or ())}
+    several = {"methods": methods, "learning_rates": learning_rates, "placements": placements}
+    fields |= {name: tuple(values or ()) for name, values in several.items()}
     assert source is not None
     options = TuneOptions(**fields)
     task = _task_of(source, options, columns=(inputs, target), test=test, is_dry_run=dry_run, as_json=as_json)

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuningfork.tuning.soft.defaults import Placement
+
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -27,6 +29,8 @@ class TuneOptions(Record):
     """Soft-prompt methods to try; empty tries all that the model can take."""
     learning_rates: tuple[LearningRate, ...] = ()
     """Peak learning rates to try; empty takes each method's own."""
+    placements: tuple[Placement, ...] = ()
+    """Where virtual tokens stand; empty is at the markers of the prompt or, if it has none, in front."""
     initialization: str = "text"
     objective: Literal["auto", "labels", "tokens"] = "auto"
     """What training minimises; auto tells labels apart in classification and learns tokens elsewhere."""
@@ -55,6 +59,8 @@ class TuneOptions(Record):
     """Parts of a cross-validation."""
     num_repeats: int = Field(default=1, ge=1)
     """Cross-validations, each with other parts; the settings are judged by all of them together."""
+    context_cache_mb: int = Field(default=1024, ge=0)
+    """Memory for words of rows that are read once, where training does not change them; in 10^6 bytes."""
     skip_bad_rows: bool = False
     limit: int | None = Field(default=None, ge=1)
     """Read at most this many rows."""
@@ -100,7 +106,10 @@ class PromptRecord(Record):
     learning_rate: float | None = None
     seed: int | None = None
     num_tokens: int
-    """Tokens or virtual tokens in front of each row."""
+    """Tokens or virtual tokens, in front of each row if no other placement is given."""
+    placement: Placement = "front"
+    num_placed_tokens: int = 0
+    """Virtual tokens with places of their own, which rows are rendered with."""
 
 
 class WayRecord(Record):
@@ -125,6 +134,7 @@ class CandidateRecord(Record):
 
     name: str
     method: str
+    placement: Placement = "front"
     num_virtual_tokens: int
     learning_rate: float
     seed: int

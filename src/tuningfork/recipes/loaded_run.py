@@ -20,9 +20,9 @@ from tuningfork.library.run_records import PromptRecord
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
+from tuningfork.recipes.arrangement import arrange
 from tuningfork.recipes.environment import identity_of
 from tuningfork.recipes.task_file import columns_of
-from tuningfork.tasks.rendering import RowRenderer
 
 _ROWS_PER_CHUNK = 64
 
@@ -34,10 +34,15 @@ class LoadedRun:
         self.folder = folder
         self.task = folder.task
         self.model = model
-        self.renderer = RowRenderer(self.task, model.tokenizer)
         self.prompt_record: PromptRecord
         self.soft_prompt: SoftPrompt | None
         self.prompt_record, self.soft_prompt = folder.load_prompt()
+        self.renderer = arrange(
+            self.task,
+            model.tokenizer,
+            self.prompt_record.placement,
+            self.prompt_record.num_placed_tokens or None,
+        ).renderer
         with torch.no_grad():
             self._prefix = model.prefix([self.soft_prompt or self.renderer.prefix_ids])
         self._evaluator = Evaluator(model, self.task, self.renderer)

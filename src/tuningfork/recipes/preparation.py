@@ -18,6 +18,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.task_file import columns_of
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
+from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS
 from tuningfork.types import TrainingRow
 
 FEW_ROWS = 50
@@ -145,7 +146,7 @@ def _checked(
     )
     _report_skipped(loaded.bad_rows, loaded.bad_row_count, sink)
     examples = _with_known_labels(loaded.examples, task, options, sink)
-    _check_lengths(examples, renderer, model, options)
+    _check_lengths(examples, renderer, model, task, options)
     report = check_examples(
         examples,
         length_of=_length_of(renderer, task, options),
@@ -167,7 +168,7 @@ def _report_skipped(lines: Sequence[str], count: int, sink: EventSink) -> None:
 
 def _length_of(renderer: RowRenderer, task: Task, options: TuneOptions) -> Callable[[Example], int]:
     """Tokens that a row may need with any of the prompts compared: written, tuned, and answered freely."""
-    longest_prompt = max(len(renderer.prefix_ids), options.num_virtual_tokens or 0)
+    longest_prompt = len(renderer.prefix_ids) + _num_more_tokens(renderer, task, options)
     least = 0 if renderer.choices is not None else task.max_new_tokens
 
     def length(example: Example) -> int:
@@ -175,6 +176,14 @@ def _length_of(renderer: RowRenderer, task: Task, options: TuneOptions) -> Calla
         return longest_prompt + len(renderer.row_ids(example)) + max(len(answer), least)
 
     return length
+
+
+def _num_more_tokens(renderer: RowRenderer, task: Task, options: TuneOptions) -> int:
+    """Tokens that a tuned prompt may have beyond those of the text prompt."""
+    longer_front = max(0, (options.num_virtual_tokens or 0) - len(renderer.prefix_ids))
+    placed = max(options.num_virtual_tokens or NUM_PLACED_TOKENS, task.template.num_virtual_tokens)
+    places_any = options.placements not in ((), ("front",)) or task.template.num_virtual_tokens
+    return longer_front + (placed if places_any else 0)
 
 
 def _with_known_labels(
@@ -198,11 +207,11 @@ def _with_known_labels(
 
 
 def _check_lengths(
-    examples: Sequence[Example], renderer: RowRenderer, model: FrozenModel, options: TuneOptions
+    examples: Sequence[Example], renderer: RowRenderer, model: FrozenModel, task: Task, options: TuneOptions
 ) -> None:
     if model.maximum_length is None or options.skip_bad_rows:
         return
-    more = max(0, (options.num_virtual_tokens or 0) - len(renderer.prefix_ids))
+    more = _num_more_tokens(renderer, task, options)
     for example in examples:
         renderer.check_length(example, model.maximum_length, more)
         if renderer.choices is None:

@@ -109,6 +109,10 @@ class Search:
 
     def run(self, candidates: Sequence[Candidate]) -> SearchResult:
         """Halve `candidates`, then train the seeds of the winner."""
+        with self._space.model.keeping_contexts(self._space.options.context_cache_mb * 10**6):
+            return self._run(candidates)
+
+    def _run(self, candidates: Sequence[Candidate]) -> SearchResult:
         alive = list(candidates)
         ranked: list[CandidateOutcome] = []
         steps = self._space.options.max_steps
@@ -118,8 +122,9 @@ class Search:
             keep = max(1, (len(ranked) + 1) // 2)
             alive = [outcome.candidate for outcome in ranked[:keep]]
         winner = ranked[0]
-        if self._space.refit_rows is not None:
-            return SearchResult(winner, self._refit(winner, self._space.refit_rows))
+        refit_rows = self._space.rows[winner.candidate.placement].refit
+        if refit_rows is not None:
+            return SearchResult(winner, self._refit(winner, refit_rows))
         first = winner.candidate.arguments.seed
         others = _with_seeds(winner.candidate, range(first + 1, first + self._space.options.num_seeds))
         seeds = [winner]
@@ -133,7 +138,7 @@ class Search:
         going = [candidate for candidate in candidates if not self._has_stalled(candidate)]
         before = {candidate.name: self.outcomes.get(candidate.name) for candidate in going}
         done = sum(outcome.until_step for outcome in before.values() if outcome is not None)
-        total = (until * len(going) - done) * len(self._space.folds)
+        total = (until * len(going) - done) * self._space.num_folds
         self._sink.emit(StageStarted(name, total, "steps"))
         for candidate in going:
             trainings = tuple(self._train_folds(candidate, until))
@@ -147,13 +152,13 @@ class Search:
 
     def _has_stalled(self, candidate: Candidate) -> bool:
         """Whether its folds together are past their best; a single training stops itself, by its metric."""
-        if len(self._space.folds) == 1:
+        if self._space.num_folds == 1:
             return False
         outcome = self.outcomes.get(candidate.name)
         return outcome is not None and outcome.has_stalled(candidate.arguments.patience)
 
     def _train_folds(self, candidate: Candidate, until: int) -> Iterable[TrainingOutcome]:
-        folds = self._space.folds
+        folds = self._space.rows[candidate.placement].folds
         if len(folds) == 1:
             yield self._train(candidate, until, folds[0].rows, folds[0].validate)
             return

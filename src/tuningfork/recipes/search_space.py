@@ -1,17 +1,21 @@
 """What a search chooses among: the rows and folds of a task, its loss, and the candidates of a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from tuningfork.data.example import Example
 from tuningfork.errors import TaskError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.recipes.arrangement import Arrangement, arrangements_of
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.pretrained_prompts import pretrained_prompt
 from tuningfork.tasks.metrics import get_metric
+from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.loop import Candidate, Validate
 from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
@@ -19,8 +23,10 @@ from tuningfork.tuning.soft.defaults import (
     LEARNING_RATES,
     NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
     SEARCHED_METHODS,
+    Placement,
 )
 from tuningfork.tuning.soft.initializers import Start, initial_embeddings
+from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
 from tuningfork.types import TokenIds, TrainingRow
 
@@ -34,12 +40,23 @@ class TrainingFold:
 
 
 @dataclass(frozen=True, slots=True)
+class ArrangedRows:
+    """The rows of a task as they are for one placement of virtual tokens."""
+
+    arrangement: Arrangement
+    folds: Sequence[TrainingFold]
+    """One, or those of a cross-validation."""
+    refit: Sequence[TrainingRow] | None = None
+    """All rows, where the chosen setting is trained on those that chose it too; several folds need it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSpace:
     """What the candidates of one run share."""
 
     model: FrozenModel
-    folds: Sequence[TrainingFold]
-    """One, or those of a cross-validation."""
+    rows: Mapping[Placement, ArrangedRows]
+    """One entry at least; all with as many folds."""
     text_ids: TokenIds
     label_ids: Sequence[TokenIds]
     objective: Objective
@@ -47,38 +64,51 @@ class SearchSpace:
     task_type: str
     metric: str
     higher_is_better: bool
-    refit_rows: Sequence[TrainingRow] | None = None
-    """All rows, where the chosen setting is trained on those that chose it too; several folds need it."""
+
+    @property
+    def num_folds(self) -> int:
+        """Trainings that judge a candidate."""
+        return len(next(iter(self.rows.values())).folds)
 
 
 def search_space(
     model: FrozenModel,
     prepared: Prepared,
     options: TuneOptions,
-    judge: Callable[[Sequence[Example]], Validate],
+    judge: Callable[[RowRenderer, Sequence[Example]], Validate],
 ) -> SearchSpace:
     """Wire the data of a task for a search; `judge` makes the judge that holds some rows.
 
     Raises:
         TaskError: if the options name a loss that the task does not have.
+        PromptError: if they name a placement that its prompt does not have.
     """
-    renderer, task = prepared.renderer, prepared.task
+    task = prepared.task
     words = (task.labels or {}).values()
     trains_on_all = prepared.is_cross_validated or options.refit == "yes"
+
+    def arranged(arrangement: Arrangement) -> ArrangedRows:
+        renderer = arrangement.renderer
+        return ArrangedRows(
+            arrangement,
+            folds=[
+                TrainingFold(RenderedRows(renderer, fold.train), judge(renderer, fold.validation))
+                for fold in prepared.folds
+            ],
+            refit=RenderedRows(renderer, prepared.rows) if trains_on_all else None,
+        )
+
+    arrangements = arrangements_of(task, model.tokenizer, options)
     return SearchSpace(
         model=model,
-        folds=[
-            TrainingFold(RenderedRows(renderer, fold.train), judge(fold.validation))
-            for fold in prepared.folds
-        ],
-        text_ids=renderer.prefix_ids,
+        rows={placement: arranged(arrangement) for placement, arrangement in arrangements.items()},
+        text_ids=prepared.renderer.prefix_ids,
         label_ids=[model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
         objective=objective_of(prepared, options),
         options=options,
         task_type=task.type,
         metric=task.metric,
         higher_is_better=get_metric(task.metric).higher_is_better,
-        refit_rows=RenderedRows(renderer, prepared.rows) if trains_on_all else None,
     )
 
 
@@ -101,44 +131,62 @@ def objective_of(prepared: Prepared, options: TuneOptions) -> Objective:
 
 
 def plan_candidates(space: SearchSpace) -> list[Candidate]:
-    """Every method with every learning rate, all from the same start.
+    """Every method with every placement and learning rate, all from the same start.
 
     Raises:
-        PromptError: if a method or the initialisation is unknown or impossible here.
+        PromptError: if a method, a placement or the initialisation is unknown or impossible here.
     """
-    options = space.options
-    methods = options.methods or tuple(
-        name
-        for name in SEARCHED_METHODS
-        if space.model.support.path == "shared" or SOFT_METHODS[name].kind == "input"
+    draw = partial(_initial_embeddings, space)
+    candidates = [
+        _candidate(space, method, arranged.arrangement, embeddings, rate)
+        for arranged in space.rows.values()
+        for embeddings in [arranged.arrangement.initial(draw)]
+        for method in _methods(space)
+        for rate in space.options.learning_rates or LEARNING_RATES[method.name]
+    ]
+    return list({candidate.name: candidate for candidate in candidates}.values())
+
+
+def _methods(space: SearchSpace) -> list[SoftMethod]:
+    """Those asked for, or all searched ones that the model and the placements can take."""
+    if space.options.methods:
+        return [get_soft_method(name) for name in space.options.methods]
+    searched = [SOFT_METHODS[name] for name in SEARCHED_METHODS]
+    takes_any = space.model.support.path == "shared" and set(space.rows) == {"front"}
+    return [method for method in searched if takes_any or method.kind == "input"]
+
+
+def _candidate(
+    space: SearchSpace, method: SoftMethod, arrangement: Arrangement, embeddings: Tensor, rate: float
+) -> Candidate:
+    options, placement = space.options, arrangement.placement
+    stem = method.name if placement == "front" else f"{method.name}-{placement}"
+    return Candidate(
+        name=f"{stem}-lr{rate:g}-seed{options.seed}",
+        method=arrangement.placed(method, len(embeddings)),
+        embeddings=embeddings,
+        arguments=_arguments(options, rate),
+        objective=space.objective,
+        placement=placement,
     )
-    pretrained = None
+
+
+def _initial_embeddings(space: SearchSpace, count: int | None) -> Tensor:
+    """Embeddings (P, H) to start from: `count` of them, or as many as replace the text prompt."""
+    options, pretrained = space.options, None
     if options.initialization == "pretrained":
         pretrained = pretrained_prompt(space.model, space.task_type)
     from_text = len(space.text_ids) + (0 if pretrained is None else len(pretrained))
-    embeddings = initial_embeddings(
-        options.initialization,
-        Start(
-            model=space.model,
-            num_virtual_tokens=options.num_virtual_tokens or from_text or NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
-            text_ids=space.text_ids,
-            label_ids=space.label_ids,
-            generator=torch.Generator().manual_seed(options.seed),
-            pretrained=pretrained,
-        ),
+    replacing_text = options.num_virtual_tokens or from_text or NUM_VIRTUAL_TOKENS_WITHOUT_TEXT
+    start = Start(
+        model=space.model,
+        num_virtual_tokens=count or replacing_text,
+        text_ids=space.text_ids,
+        label_ids=space.label_ids,
+        generator=torch.Generator().manual_seed(options.seed),
+        pretrained=pretrained,
     )
-    candidates = [
-        Candidate(
-            name=f"{method.name}-lr{rate:g}-seed{options.seed}",
-            method=method,
-            embeddings=embeddings,
-            arguments=_arguments(options, rate),
-            objective=space.objective,
-        )
-        for method in map(get_soft_method, methods)
-        for rate in options.learning_rates or LEARNING_RATES[method.name]
-    ]
-    return list({candidate.name: candidate for candidate in candidates}.values())
+    return initial_embeddings(options.initialization, start)
 
 
 def _arguments(options: TuneOptions, learning_rate: float) -> TrainingArguments:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tuningfork.data.example import Example
 from tuningfork.errors import RunError
@@ -37,10 +38,12 @@ from tuningfork.recipes.environment import describe_environment, describe_model,
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.search import CandidateOutcome, Search, SearchResult
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
+from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
 from tuningfork.tuning.soft.method import begin
+from tuningfork.types import TokenIds
 
 _TIE = 1e-5
 
@@ -51,6 +54,8 @@ class Way:
 
     name: str
     prefix: PrefixState
+    evaluator: Evaluator
+    """Renders rows as the prompt needs them."""
     seconds: float
     peak_memory_bytes: int
     trained_parameters: int
@@ -100,12 +105,13 @@ class _Tuning:
         self._sink = sink
         self._model = model
         self._prepared = prepare(task, self._model, options, sink)
-        self._evaluator = Evaluator(self._model, task, self._prepared.renderer)
+        self._evaluator = self._evaluator_of(self._prepared.renderer)
 
     def plan(self) -> None:
         """Tell what `run` would do."""
+        space = self._search_space()
         self._announce(
-            plan_candidates(self._search_space()), self._model.prefix([self._prepared.renderer.prefix_ids])
+            space, plan_candidates(space), self._model.prefix([self._prepared.renderer.prefix_ids])
         )
 
     def run(self, runs_folder: Path, resume: RunFolder | None) -> RunFolder:
@@ -114,8 +120,8 @@ class _Tuning:
         candidates = plan_candidates(space)
         self._folder = self._open_folder(runs_folder, resume)
         text_prefix = self._model.prefix([self._prepared.renderer.prefix_ids])
-        gap = self._announce(candidates, text_prefix)
-        text_validation = self._judge(self._prepared.validation)(text_prefix)
+        gap = self._announce(space, candidates, text_prefix)
+        text_validation = self._judge(self._prepared.renderer, self._prepared.validation)(text_prefix)
         started = time.perf_counter()
         few_shot = choose_few_shot(self._prepared, self._model, self._evaluator, seed=self._options.seed)
         few_shot_seconds = time.perf_counter() - started
@@ -124,8 +130,15 @@ class _Tuning:
         outcomes = found.seeds
         chosen = outcomes[0] if self._is_better_than_text(found.winner, text_validation) else None
         ways = self._ways(text_prefix, few_shot, few_shot_seconds, baseline_memory)
-        ways.append(self._tuned_way(chosen, outcomes, search, text_prefix))
+        ways.append(self._tuned_way(chosen, outcomes, search, space, text_prefix))
         return self._finish(ways, outcomes, search, text_validation, gap)
+
+    def _evaluator_of(self, renderer: RowRenderer) -> Evaluator:
+        return Evaluator(self._model, self._prepared.task, renderer)
+
+    def _prefix_of(self, outcome: TrainingOutcome) -> PrefixState:
+        with torch.no_grad():
+            return self._model.prefix([outcome.prompt])
 
     def _open_folder(self, runs_folder: Path, resume: RunFolder | None) -> RunFolder:
         record = self._record()
@@ -156,23 +169,25 @@ class _Tuning:
             environment=describe_environment(),
         )
 
-    def _judge(self, held_out: Sequence[Example]) -> Validate:
+    def _judge(self, renderer: RowRenderer, held_out: Sequence[Example]) -> Validate:
         # Few rows are judged by their log-loss alone, which needs no answers to be generated.
-        generates = not self._prepared.is_cross_validated
-        return lambda prefix: self._evaluator.validate(prefix, held_out, generates=generates)
+        generates, evaluator = not self._prepared.is_cross_validated, self._evaluator_of(renderer)
+        return lambda prefix: evaluator.validate(prefix, held_out, generates=generates)
 
     def _search_space(self) -> SearchSpace:
         return search_space(self._model, self._prepared, self._options, self._judge)
 
-    def _announce(self, candidates: Sequence[Candidate], text_prefix: PrefixState) -> float:
+    def _announce(
+        self, space: SearchSpace, candidates: Sequence[Candidate], text_prefix: PrefixState
+    ) -> float:
         """Tell the plan and how far the start is from the text prompt; return that gap."""
-        first = candidates[0]
+        first, example = candidates[0], self._prepared.validation[0]
+        renderer = space.rows[first.placement].arrangement.renderer
         with torch.no_grad():
             started = first.method.materialize(begin(first.method, self._model, first.embeddings))
             start_prefix = self._model.prefix([started])
-            row = self._prepared.renderer.row_ids(self._prepared.validation[0])
-            ours = self._model.logits([row], start_prefix, [[len(row) - 1]]).log_softmax(dim=-1)
-            theirs = self._model.logits([row], text_prefix, [[len(row) - 1]]).log_softmax(dim=-1)
+            ours = self._next_log_probabilities(renderer.row_ids(example), start_prefix)
+            theirs = self._next_log_probabilities(self._prepared.renderer.row_ids(example), text_prefix)
         gap = (ours - theirs).abs().max().item()
         virtual, words = started.num_virtual_tokens, text_prefix.num_tokens
         if gap < 1e-3 * max(1.0, theirs.abs().max().item()):
@@ -189,6 +204,9 @@ class _Tuning:
             )
         )
         return gap
+
+    def _next_log_probabilities(self, row: TokenIds, prefix: PrefixState) -> Tensor:
+        return self._model.logits([row], prefix, [[len(row) - 1]]).log_softmax(dim=-1)
 
     def _search(self, space: SearchSpace, candidates: Sequence[Candidate]) -> tuple[SearchResult, Search]:
         metrics = self._folder.open_metrics(self._checkpointed_step)
@@ -214,16 +232,17 @@ class _Tuning:
     def _ways(
         self, text_prefix: PrefixState, few_shot: FewShot | None, few_shot_seconds: float, memory: int
     ) -> list[Way]:
-        renderer = self._prepared.renderer
+        renderer, evaluator = self._prepared.renderer, self._evaluator
         words = len(renderer.prefix_text.encode())
+        bare = self._model.prefix([renderer.bare_prefix_ids])
         ways = [
-            Way(NO_PROMPT, self._model.prefix([renderer.bare_prefix_ids]), 0.0, memory, 0, 0),
-            Way(TEXT_PROMPT, text_prefix, 0.0, memory, 0, words),
+            Way(NO_PROMPT, bare, evaluator, 0.0, memory, 0, 0),
+            Way(TEXT_PROMPT, text_prefix, evaluator, 0.0, memory, 0, words),
         ]
         if few_shot is not None:
             name = f"few-shot, {few_shot.num_demonstrations} rows"
             prefix = self._model.prefix([few_shot.prefix_ids])
-            ways.append(Way(name, prefix, few_shot_seconds, memory, 0, few_shot.stored_bytes))
+            ways.append(Way(name, prefix, evaluator, few_shot_seconds, memory, 0, few_shot.stored_bytes))
         return ways
 
     def _tuned_way(
@@ -231,6 +250,7 @@ class _Tuning:
         chosen: TrainingOutcome | None,
         outcomes: Sequence[TrainingOutcome],
         search: Search,
+        space: SearchSpace,
         text_prefix: PrefixState,
     ) -> Way:
         """Save what was chosen, before the test split is looked at."""
@@ -240,8 +260,9 @@ class _Tuning:
         if chosen is None:
             record = PromptRecord(kind="text", text=text, num_tokens=text_prefix.num_tokens)
             stored = self._folder.save_prompt(record, None)
-            return Way(TUNED_PROMPT, text_prefix, seconds, memory, 0, stored)
+            return Way(TUNED_PROMPT, text_prefix, self._evaluator, seconds, memory, 0, stored)
         candidate = chosen.candidate
+        arrangement = space.rows[candidate.placement].arrangement
         record = PromptRecord(
             kind="soft",
             text=text,
@@ -249,11 +270,19 @@ class _Tuning:
             learning_rate=candidate.arguments.learning_rate,
             seed=candidate.arguments.seed,
             num_tokens=chosen.prompt.num_virtual_tokens,
+            placement=candidate.placement,
+            num_placed_tokens=arrangement.num_placed_tokens,
         )
         stored = self._folder.save_prompt(record, chosen.prompt)
-        with torch.no_grad():
-            prefix = self._model.prefix([chosen.prompt])
-        return Way(TUNED_PROMPT, prefix, seconds, memory, chosen.num_trained_parameters, stored)
+        return Way(
+            TUNED_PROMPT,
+            self._prefix_of(chosen),
+            self._evaluator_of(arrangement.renderer),
+            seconds,
+            memory,
+            chosen.num_trained_parameters,
+            stored,
+        )
 
     def _finish(
         self,
@@ -268,8 +297,8 @@ class _Tuning:
         reads = self._folder.count_test_read(prepared.test_hash)
         self._sink.emit(StageStarted("test", len(ways) + len(outcomes) - 1, "prompts"))
         started = time.perf_counter()
-        evaluations = {way.name: self._evaluator.evaluate(way.prefix, prepared.test) for way in ways}
-        band = self._band(outcomes, evaluations[TUNED_PROMPT])
+        evaluations = {way.name: way.evaluator.evaluate(way.prefix, prepared.test) for way in ways}
+        band = self._band(outcomes, ways[-1].evaluator, evaluations[TUNED_PROMPT])
         self._sink.emit(StageFinished("test", time.perf_counter() - started))
         self._save_predictions(evaluations)
         self._folder.save_result(
@@ -294,15 +323,14 @@ class _Tuning:
         )
         return self._folder
 
-    def _band(self, outcomes: Sequence[TrainingOutcome], chosen: Evaluation) -> BandRecord | None:
+    def _band(
+        self, outcomes: Sequence[TrainingOutcome], evaluator: Evaluator, chosen: Evaluation
+    ) -> BandRecord | None:
         """Test scores over the seeds of the chosen setting; nothing is chosen by them."""
         if len(outcomes) < 2:
             return None
-        scores = [chosen.mean_score]
-        for outcome in outcomes[1:]:
-            with torch.no_grad():
-                prefix = self._model.prefix([outcome.prompt])
-            scores.append(self._evaluator.evaluate(prefix, self._prepared.test).mean_score)
+        others = [evaluator.evaluate(self._prefix_of(o), self._prepared.test) for o in outcomes[1:]]
+        scores = [chosen.mean_score, *(evaluation.mean_score for evaluation in others)]
         return BandRecord(
             num_seeds=len(scores), minimum=min(scores), median=float(np.median(scores)), maximum=max(scores)
         )
@@ -432,6 +460,7 @@ def _candidate_record(
     return CandidateRecord(
         name=candidate.name,
         method=candidate.method.name,
+        placement=candidate.placement,
         num_virtual_tokens=len(candidate.embeddings),
         learning_rate=candidate.arguments.learning_rate,
         seed=candidate.arguments.seed,

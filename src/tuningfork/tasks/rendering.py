@@ -86,6 +86,12 @@ class RowRenderer:
         first = self._words.segments[0]
         return first.text.strip() if isinstance(first, Literal) else ""
 
+    @property
+    def num_leading_tokens(self) -> int:
+        """How many tokens open every text, be it the tokenizer's doing or the chat template's: BOS, or none."""
+        begins_with_bos = self.prefix_ids[:1] == [self._tokenizer.bos_token_id]
+        return len(self._encoder.leading_ids) or int(begins_with_bos)
+
     def few_shot_prefix_ids(self, demonstrations: Sequence[Example]) -> list[int]:
         """Return the prefix with `demonstrations` as earlier turns, each with the full prompt and its answer.
 

@@ -25,6 +25,7 @@ from tuningfork.training.checkpoint import (
 from tuningfork.training.objectives import Objective, TokenObjective
 from tuningfork.training.schedules import learning_rate_at
 from tuningfork.training.step import accumulate_gradients
+from tuningfork.tuning.soft.defaults import Placement
 from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.types import TrainingRow
 
@@ -60,6 +61,8 @@ class Candidate:
     """The start, (P, H)."""
     arguments: TrainingArguments
     objective: Objective = field(default_factory=TokenObjective)
+    placement: Placement = "front"
+    """Where the virtual tokens stand, which the rows have places for."""
 
 
 @dataclass(frozen=True, slots=True)

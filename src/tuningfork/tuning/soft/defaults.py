@@ -7,6 +7,7 @@ than an order of magnitude, so no single rate is a default: a few are tried and 
 from collections.abc import Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Literal
 
 from tuningfork.errors import PromptError
 
@@ -26,6 +27,13 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
 
 SEARCHED_METHODS = ("prefix_tuning", "prompt_tuning", "idpg")
 """Methods that are tried when the user names none: one of each kind, as each costs its own trainings."""
+
+Placement = Literal["front", "after_bos", "suffix", "both", "markers"]
+"""Where virtual tokens stand: in place of the text prompt; behind BOS and before the text prompt; behind the
+words of each row; the first and the third; or where the prompt template has markers."""
+
+NUM_PLACED_TOKENS = 16
+"""Virtual tokens that do not take the place of the text prompt, where their number is not given."""
 
 NUM_VIRTUAL_TOKENS_WITHOUT_TEXT = 20
 """P where there is no text prompt to take it from."""

@@ -10,8 +10,8 @@ from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.types import TrainingRow
 
-Kind = Literal["input", "key-value", "instance"]
-"""Input embeddings, keys and values, or embeddings that depend on the row."""
+Kind = Literal["input", "key-value", "instance", "placed"]
+"""Input embeddings, keys and values, embeddings that depend on the row, or input embeddings among words."""
 
 
 class SoftMethod(Protocol):
@@ -28,8 +28,10 @@ class SoftMethod(Protocol):
       else.
     """
 
-    name: ClassVar[str]
-    """As in configs and on the command line."""
+    @property
+    def name(self) -> str:
+        """As in configs and on the command line."""
+
     peft_type: ClassVar[str | None]
     """The PEFT format that holds what the method makes; None if there is none."""
     kind: ClassVar[Kind]

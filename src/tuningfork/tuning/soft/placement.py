@@ -1,0 +1,50 @@
+"""Virtual tokens at other places than in front of everything."""
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from tuningfork.errors import PromptError
+from tuningfork.models.artefacts import InputPrompt, PlacedPrompt
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.tuning.soft.method import Kind, SoftMethod
+from tuningfork.types import TokenIds, TrainingRow
+
+
+class Placed:
+    """A method whose virtual tokens stand where rows and `prefix_ids` have places for them.
+
+    Where nothing in front is learned, the words of a row are read once and every later step runs only what
+    follows them (see `FrozenModel.keeping_contexts`).
+    """
+
+    peft_type: ClassVar[str | None] = None
+    kind: ClassVar[Kind] = "placed"
+
+    def __init__(self, method: SoftMethod, prefix_ids: TokenIds) -> None:
+        """Place the virtual tokens of `method`.
+
+        Raises:
+            PromptError: if they are not at the input.
+        """
+        if method.kind != "input":
+            raise PromptError(
+                f"{method.name} has no virtual tokens at the input that could be placed elsewhere; "
+                "choose --placement front, or another method"
+            )
+        self._method = method
+        self._prefix_ids = tuple(prefix_ids)
+        self.name = method.name
+
+    def start(
+        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+    ) -> nn.Module:
+        """What the method itself learns."""
+        return self._method.start(model, tokens, generator, rows)
+
+    def materialize(self, module: nn.Module) -> PlacedPrompt:
+        """The virtual tokens of the method, with their places in front."""
+        made = cast(InputPrompt, self._method.materialize(module))
+        return PlacedPrompt(made.embeddings, self._prefix_ids)
