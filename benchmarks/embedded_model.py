@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ if not __package__:
     # Run as a file, Python looks for modules beside it instead of above it.
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.embedded import weights
+from benchmarks.embedded import perplexity, weights
 from benchmarks.embedded.card import write_results
 from benchmarks.embedded.tasks import Draw, all_draws, task_of
 from tuningfork.evaluation.evaluate import Evaluator
@@ -44,6 +44,8 @@ from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.task import Task
 from tuningfork.training.loop import Training, train
 
+PERPLEXITIES = Path(__file__).parent / "embedded" / "perplexity.json"
+CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "corpus.jsonl.xz"
 RECORDS = Path(__file__).parent / "embedded" / "records.jsonl"
 BANKING77 = Path(__file__).parents[2] / "shared" / "data"
 MAX_STEPS = 60
@@ -193,6 +195,25 @@ def print_table(records: Iterable[Record]) -> None:
         )
 
 
+def measured_perplexities(model: FrozenModel, corpus: Path) -> dict[str, perplexity.Perplexity]:
+    """Perplexity by source, kept from an earlier call for the same weights; nothing without a corpus."""
+    weights_hash = model.identity().weights
+    found = perplexity.load(PERPLEXITIES, weights_hash)
+    if not found and corpus.is_file():
+        found = perplexity.perplexities(model, corpus)
+        perplexity.save(PERPLEXITIES, weights_hash, found)
+    return found
+
+
+def print_perplexities(sources: Mapping[str, perplexity.Perplexity]) -> None:
+    """A line for each source."""
+    for source, found in sources.items():
+        print(
+            f"{source:<32} perplexity {found['perplexity']:>8.2f}  "
+            f"({found['documents']} documents, {found['tokens']} tokens, validation split)"
+        )
+
+
 def row_scores(records: Sequence[Record]) -> list[float]:
     """One score a test row: its mean over the draws that share it."""
     by_draw = [
@@ -297,6 +318,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--card", type=Path, help="model card to put the results into")
     parser.add_argument("--model", default="bundled", help="model folder or name")
     parser.add_argument("--records", type=Path, default=RECORDS, help="file of the records")
+    parser.add_argument("--corpus", type=Path, default=CORPUS, help="for perplexity, where there is one")
     parser.add_argument("--banking77", type=Path, default=BANKING77, help="folder of banking77_*.csv")
     return parser.parse_args(arguments)
 
@@ -316,8 +338,10 @@ def main() -> int:
                     if arguments.only is None or draw.name in arguments.only:
                         bench.measure(draw, way)
         print_table(bench.records)
+        sources = measured_perplexities(model, arguments.corpus)
+        print_perplexities(sources)
         if arguments.card:
-            write_results(arguments.card, bench.records)
+            write_results(arguments.card, bench.records, sources)
         for problem in problems:
             print(problem, file=sys.stderr)
         print(json.dumps(figures(bench.records)))

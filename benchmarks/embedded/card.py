@@ -2,10 +2,11 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.embedded.perplexity import Perplexity
 from tuningfork.atomic import write_text
 from tuningfork.library.run_records import TEXT_PROMPT
 
@@ -40,7 +41,7 @@ def results_section(records: Sequence[Record]) -> str:
     return "\n".join([*lines, "", "Mean over draws (number of draws).", *_replies(records)])
 
 
-def write_results(card: Path, records: Sequence[Record]) -> None:
+def write_results(card: Path, records: Sequence[Record], sources: Mapping[str, Perplexity]) -> None:
     """Put the results of `records` into the section of that name of a model card.
 
     Raises:
@@ -50,12 +51,23 @@ def write_results(card: Path, records: Sequence[Record]) -> None:
     if not found:
         raise ValueError(f"{card}: no section {_HEADING.strip()!r} to put the results into")
     _, next_heading, rest = after.partition("\n## ")
-    section = f"{_SOURCE}\n\n{results_section(records)}\n"
+    section = "\n".join([_SOURCE, "", results_section(records), *_perplexities(sources), ""])
     write_text(card, f"{before}{_HEADING}\n{section}{next_heading}{rest}")
 
 
 def _cell(scores: list[float] | None) -> str:
     return "" if not scores else f"{sum(scores) / len(scores):.3f} ({len(scores)})"
+
+
+def _perplexities(sources: Mapping[str, Perplexity]) -> list[str]:
+    if not sources:
+        return []
+    lines = ["", "Perplexity of a token on the validation split (answers of tasks, all of other text):", ""]
+    lines += ["| source | perplexity | documents | tokens |", "|---|---|---|---|"]
+    return lines + [
+        f"| {source} | {found['perplexity']:.1f} | {found['documents']} | {found['tokens']:,} |"
+        for source, found in sources.items()
+    ]
 
 
 def _replies(records: Iterable[Record]) -> list[str]:

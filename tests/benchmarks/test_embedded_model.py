@@ -1,6 +1,8 @@
 import copy
 import csv
 import json
+import lzma
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,9 @@ import pytest
 import torch
 
 from benchmarks import embedded_model
-from benchmarks.embedded import weights
+from benchmarks.embedded import perplexity, weights
 from benchmarks.embedded.card import results_section, write_results
+from benchmarks.embedded.perplexity import Perplexity
 from benchmarks.embedded.tasks import SIX_CLASSES, Draw, all_draws, task_of
 from benchmarks.embedded_model import (
     TFIDF,
@@ -22,6 +25,7 @@ from benchmarks.embedded_model import (
     row_scores,
 )
 from tests.tiny_folder import save_tiny_model
+from tools.pretrain.corpus import Document, documents, split_of
 from tuningfork.events import NullSink
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
@@ -35,6 +39,11 @@ DRAW = Draw("banking77_6", 0)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> FrozenModel:
     return load_model(str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")))
+
+
+@pytest.fixture(scope="module")
+def bundled() -> FrozenModel:
+    return load_model("bundled", dtype="float32")
 
 
 @pytest.fixture
@@ -186,6 +195,9 @@ def test_card_has_a_row_for_each_way_and_replies_drawn_by_seed() -> None:
     assert results_section(records) == results_section(records)
 
 
+SOURCES = {"Wikipedia": Perplexity(perplexity=41.26, documents=60, tokens=1200)}
+
+
 def test_results_replace_those_that_stood_in_the_card(tmp_path: Path) -> None:
     card = tmp_path / "MODEL_CARD.md"
     card.write_text("# Card\n\n## Results\n\nNot measured yet.\n\n## Limits\n\n- small\n", encoding="utf-8")
@@ -193,14 +205,65 @@ def test_results_replace_those_that_stood_in_the_card(tmp_path: Path) -> None:
         "draw": "ticket_routing/0", "way": "text prompt", "metric": "accuracy", "score": 0.5,
         "targets": [["a"], ["b"]], "settings": {}, "predictions": ["a", "a"],
     }  # fmt: skip
-    write_results(card, [record])
+    write_results(card, [record], SOURCES)
     once = card.read_text(encoding="utf-8")
     assert once.startswith("# Card\n\n## Results\n\n")
     assert "| text prompt | 0.500 (1) |" in once
+    assert "| Wikipedia | 41.3 | 60 | 1,200 |" in once
     assert "Not measured yet" not in once
     assert once.endswith("\n\n## Limits\n\n- small\n")
-    write_results(card, [record])
+    write_results(card, [record], SOURCES)
     assert card.read_text(encoding="utf-8") == once
     (tmp_path / "other.md").write_text("# Card\n", encoding="utf-8")
     with pytest.raises(ValueError, match="no section '## Results' to put the results into"):
-        write_results(tmp_path / "other.md", [record])
+        write_results(tmp_path / "other.md", [record], {})
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("sgd", "Schema-Guided Dialogue"),
+        ("sgd_slots", "Schema-Guided Dialogue, tasks"),
+        ("tm4", "Taskmaster 3 and 4"),
+        ("osbooks-psychology", "OpenStax textbooks"),
+        ("imdb_Reviewer_Enjoyment", "P3 / T0 training mixture"),
+    ],
+)
+def test_documents_belong_to_the_sources_of_the_model_card(source: str, expected: str) -> None:
+    assert perplexity.source_of(Document("text", source, "x")) == expected
+
+
+def test_perplexity_is_that_of_the_answer_or_of_the_whole_text(bundled: FrozenModel, tmp_path: Path) -> None:
+    rows = [
+        {"kind": "text", "src": "wikitext2", "text": f"Fox number {index} jumps."} for index in range(300)
+    ]
+    rows += [
+        {"kind": "task", "src": "sgd_slots", "prompt": f"Say {index}.", "response": f"{index}"}
+        for index in range(300)
+    ]
+    path = tmp_path / "corpus.jsonl.xz"
+    with lzma.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    found = perplexity.perplexities(bundled, path)
+    assert list(found) == ["Schema-Guided Dialogue, tasks", "Wikipedia"]
+    held_out = [d for d in documents(path) if split_of(d, 0.01) == "validation" and d.kind == "text"]
+    tokenizer, total, count = bundled.tokenizer, 0.0, 0
+    end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    for document in held_out:
+        ids = torch.tensor([[end, *tokenizer(document.text, add_special_tokens=False).input_ids, end]])
+        with torch.no_grad():
+            logits = bundled.network(input_ids=ids).logits[0].log_softmax(dim=-1)
+        # The first word has only the start in front of it; it counts as context.
+        total -= float(logits[1:-1].gather(1, ids[0, 2:, None]).sum())
+        count += ids.shape[1] - 2
+    assert found["Wikipedia"]["tokens"] == count
+    assert found["Wikipedia"]["documents"] == len(held_out)
+    assert found["Wikipedia"]["perplexity"] == pytest.approx(math.exp(total / count), rel=1e-3)
+
+
+def test_perplexities_are_kept_for_the_same_weights_only(tmp_path: Path) -> None:
+    path = tmp_path / "perplexity.json"
+    assert perplexity.load(path, "a") == {}
+    perplexity.save(path, "a", SOURCES)
+    assert perplexity.load(path, "a") == SOURCES
+    assert perplexity.load(path, "b") == {}
