@@ -88,7 +88,7 @@ class RowRenderer:
 
     @property
     def num_leading_tokens(self) -> int:
-        """How many tokens open every text, be it the tokenizer's doing or the chat template's: BOS, or none."""
+        """How many tokens open every text, by the tokenizer or by the chat template: BOS, or none."""
         begins_with_bos = self.prefix_ids[:1] == [self._tokenizer.bos_token_id]
         return len(self._encoder.leading_ids) or int(begins_with_bos)
 
