@@ -56,6 +56,17 @@ def test_wrong_data_is_told_before_a_model_library_is_loaded(tmp_path: Path) -> 
     assert {"torch", "transformers"}.isdisjoint(completed.stderr.split())
 
 
+def test_an_interrupt_before_a_run_began_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tickets.csv").write_text("message,queue\na,b\n", encoding="utf-8")
+
+    def stop(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tuningfork.recipes.task_file.find_task", stop)
+    completed = invoke(tmp_path, "tune", "tickets.csv")
+    assert (completed.code, completed.stderr) == (130, "Interrupted\n")
+
+
 def test_version(tmp_path: Path) -> None:
     assert invoke(tmp_path, "--version").stdout == f"tuningfork {tuningfork.__version__}\n"
 

@@ -2,6 +2,9 @@
 
 import os
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import typer
 
@@ -9,6 +12,9 @@ from tuningfork import __version__
 from tuningfork.cli import demo, doctor, init, predict, run, show, transfer, tune
 from tuningfork.errors import TuningForkError
 from tuningfork.models.process import keep_freed_memory, let_waiting_threads_sleep
+
+_INTERRUPTED = 130
+"""Exit code of a process that was stopped by Ctrl-C: 128 and the signal's number."""
 
 app = typer.Typer(
     name="tuningfork",
@@ -38,6 +44,18 @@ def _options(
     pass
 
 
+def _telling_of_interrupts(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def told(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
+
+    return told
+
+
 for name, command in (
     ("init", init.init),
     ("tune", tune.tune),
@@ -49,7 +67,7 @@ for name, command in (
     ("demo", demo.demo),
     ("doctor", doctor.doctor),
 ):
-    app.command(name)(command)
+    app.command(name)(_telling_of_interrupts(command))
 
 
 def main() -> None:
