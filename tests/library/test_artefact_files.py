@@ -11,7 +11,13 @@ from torch import Tensor
 
 from tuningfork.errors import FormatError
 from tuningfork.library.artefact_files import load_artefact, save_artefact
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    DecomposedPrompt,
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    SoftPrompt,
+)
 
 METADATA = {"task": "ticket routing", "metric": "accuracy"}
 
@@ -25,6 +31,11 @@ def instance_prompt() -> InstancePrompt:
     shapes = ((4, 5), (2, 5), (10, 3), (3, 10), (10,), (10,))
     front, shift, down, up, mean, scale = (torch.rand(shape, generator=generator) for shape in shapes)
     return InstancePrompt(front, shift, down, up, mean, scale + 1, layers_read=(0, 12))
+
+
+def decomposed_prompt() -> DecomposedPrompt:
+    generator = torch.Generator().manual_seed(3)
+    return DecomposedPrompt(*(torch.randn(shape, generator=generator) for shape in ((4, 5), (6, 2), (2, 5))))
 
 
 def prefix(
@@ -47,6 +58,8 @@ def tensors_of(artefact: SoftPrompt) -> list[Tensor | None]:
         return [artefact.embeddings]
     if isinstance(artefact, InstancePrompt):
         return [*artefact.tensors()]
+    if isinstance(artefact, DecomposedPrompt):
+        return [artefact.embeddings, artefact.down, artefact.up]
     return [tensor for pair in artefact.layers for tensor in (pair or (None, None))]
 
 
@@ -77,7 +90,8 @@ def rewrite(path: Path, metadata: dict[str, str], changes: dict[str, Tensor | No
 
 
 @pytest.mark.parametrize(
-    "artefact", [input_prompt(), prefix(), prefix(skipped=frozenset()), instance_prompt()]
+    "artefact",
+    [input_prompt(), prefix(), prefix(skipped=frozenset()), instance_prompt(), decomposed_prompt()],
 )
 def test_saving_and_loading_changes_nothing(artefact: SoftPrompt, path: Path) -> None:
     save_artefact(artefact, path, METADATA)
@@ -175,7 +189,7 @@ def test_reserved_names_are_refused(path: Path) -> None:
         save_artefact(input_prompt(), path, {"tuningfork.kind": "input_prompt"})
 
 
-@pytest.mark.parametrize("artefact", [input_prompt(), prefix(), instance_prompt()])
+@pytest.mark.parametrize("artefact", [input_prompt(), prefix(), instance_prompt(), decomposed_prompt()])
 def test_every_truncated_file_is_refused(artefact: SoftPrompt, path: Path) -> None:
     save_artefact(artefact, path, METADATA)
     whole = path.read_bytes()
@@ -214,7 +228,7 @@ def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
         ({"tuningfork.format_version": "2"}, "format version 2, this Tuning Fork reads 1; upgrade it"),
         (
             {"tuningfork.kind": "lora"},
-            "kind 'lora', expected 'input_prompt', 'key_value_prefix' or ",
+            "kind 'lora', expected 'input_prompt', 'key_value_prefix', 'instance_prompt' or ",
         ),
         ({"tuningfork.kind": "input_prompt"}, "tensor embeddings is missing"),
         (
@@ -301,6 +315,28 @@ def test_an_instance_prompt_that_does_not_fit_together_is_refused(
 ) -> None:
     save_artefact(instance_prompt(), path, {})
     rewrite(path, metadata, changes)
+    with pytest.raises(FormatError, match=message):
+        load_artefact(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"up": None}, "tensor up is missing"),
+        ({"front": torch.ones(4, 5)}, "tensor front does not belong to this kind of prompt"),
+        ({"down": torch.ones(6)}, r"down must have 2 dimensions, found shape \(6,\)"),
+        ({"down": torch.ones(6, 0)}, r"down must have 2 dimensions, found shape \(6, 0\)"),
+        (
+            {"down": torch.ones(6, 3)},
+            r"must be \(P, H\), \(M, R\) and \(R, H\), found shapes \(4, 5\), \(6, 3\) ",
+        ),
+    ],
+)
+def test_a_decomposed_prompt_that_does_not_fit_together_is_refused(
+    path: Path, changes: dict[str, Tensor | None], message: str
+) -> None:
+    save_artefact(decomposed_prompt(), path, {})
+    rewrite(path, {}, changes)
     with pytest.raises(FormatError, match=message):
         load_artefact(path)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.artefacts import DecomposedPrompt, InputPrompt
 from tuningfork.types import TokenIds
 
 
@@ -21,14 +21,14 @@ def embed_ids(network: PreTrainedModel, ids: Tensor) -> Tensor:
     return cast(Tensor, network.get_input_embeddings()(ids))
 
 
-def embed_segment(network: PreTrainedModel, segment: TokenIds | InputPrompt) -> Tensor:
+def embed_segment(network: PreTrainedModel, segment: TokenIds | InputPrompt | DecomposedPrompt) -> Tensor:
     """Embeddings (T, H) of tokens or virtual tokens, on the device and in the type of `network`.
 
     Raises:
         PromptError: if a soft prompt has another width than the model's embeddings.
     """
     weight = embedding_weight(network)
-    if not isinstance(segment, InputPrompt):
+    if not isinstance(segment, InputPrompt | DecomposedPrompt):
         return embed_ids(network, torch.tensor(list(segment), dtype=torch.long, device=weight.device))
     width = segment.embeddings.shape[1]
     if width != weight.shape[1]:

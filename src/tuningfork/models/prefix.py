@@ -19,14 +19,16 @@ class PrefixState:
     """A prompt after it was read once.
 
     `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend; `embeddings`
-    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so does
-    `instance`: what is done to each row that follows, where the prompt depends on the row.
+    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so do
+    `instance`, what is done to each row that follows where the prompt depends on the row, and `offsets`
+    (M, H), what is added to the first tokens of each row by their position.
     """
 
     num_tokens: int
     layers: tuple[KeyValues | None, ...] = ()
     embeddings: Tensor | None = None
     instance: InstancePrompt | None = None
+    offsets: Tensor | None = None
 
     def detached(self) -> "PrefixState":
         """The same state as new leaves that collect gradients, in float32 whatever the model runs in.
@@ -43,14 +45,15 @@ class PrefixState:
     def tensors(self) -> list[Tensor]:
         """Every tensor of the state, in a fixed order."""
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
-        found += [] if self.embeddings is None else [self.embeddings]
+        found += [tensor for tensor in (self.embeddings, self.offsets) if tensor is not None]
         return found if self.instance is None else [*found, *self.instance.tensors()]
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "PrefixState":
         layers = tuple(None if pair is None else (change(pair[0]), change(pair[1])) for pair in self.layers)
         embeddings = None if self.embeddings is None else change(self.embeddings)
         instance = None if self.instance is None else self.instance.mapped(change)
-        return PrefixState(self.num_tokens, layers, embeddings, instance)
+        offsets = None if self.offsets is None else change(self.offsets)
+        return PrefixState(self.num_tokens, layers, embeddings, instance, offsets)
 
 
 def backward_into(prefix: PrefixState, leaves: PrefixState) -> None:

@@ -23,6 +23,7 @@ from tuningfork.models.batch import pad_rows
 from tuningfork.models.embedding import embed_ids, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
+from tuningfork.models.offsets import add_offsets, offsets_of
 from tuningfork.models.packing import additive_mask, pack_stems
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import (
@@ -104,9 +105,10 @@ class SharedPrefixPath:
         """Read `segments` once; differentiable in the artefacts among them.
 
         Raises:
-            PromptError: if a key-value prefix or an instance prompt is not the first segment or does not fit
+            PromptError: if a soft prompt other than an input prompt is not the first segment, or does not fit
                 the model.
         """
+        offsets = offsets_of(segments, self.device)
         start: tuple[KeyValues | None, ...] = ()
         length = 0
         instance: InstancePrompt | None = None
@@ -118,11 +120,12 @@ class SharedPrefixPath:
             segments = segments[1:]
         pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
         if not pieces:
-            return PrefixState(length, start, instance=instance)
+            return PrefixState(length, start, instance=instance, offsets=offsets)
         embeddings = torch.cat(pieces)[None]
         cache = new_cache(start)
         self._run(embeddings, cache)
-        return PrefixState(length + embeddings.shape[1], cache_layers(cache), instance=instance)
+        length += embeddings.shape[1]
+        return PrefixState(length, cache_layers(cache), instance=instance, offsets=offsets)
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
@@ -256,15 +259,15 @@ class SharedPrefixPath:
         answer_starts: Sequence[int] | None = None,
     ) -> Opening:
         """Get rows ready to be run; an answer begins at `answer_starts` of each, by default behind it."""
-        instance = prefixes[0].instance
+        ends = [len(row) for row in rows] if answer_starts is None else answer_starts
+        instance = next((prefix.instance for prefix in prefixes if prefix.instance is not None), None)
         if instance is None:
-            batch = pad_rows(rows, device=self.device)
-            return Opening(
-                embed_ids(self._network, batch.ids), batch.lengths, self._cache_for(rows, prefixes)
-            )
+            batch, cache = pad_rows(rows, device=self.device), self._cache_for(rows, prefixes)
+            offsets = [prefix.offsets for prefix in prefixes]
+            embeddings = add_offsets(embed_ids(self._network, batch.ids), offsets, ends)
+            return Opening(embeddings, batch.lengths, cache)
         if len(prefixes) > 1:
             raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
-        ends = [len(row) for row in rows] if answer_starts is None else answer_starts
         return self._open_behind_words(rows, prefixes[0], instance, ends)
 
     def _open_behind_words(
@@ -311,7 +314,8 @@ class SharedPrefixPath:
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
         """Mean hidden states (B, F) of the tokens of each row after each of `layers`, side by side."""
         batch = pad_rows(rows, device=self.device)
-        embeddings, cache = embed_ids(self._network, batch.ids), self._cache_for(rows, [prefix])
+        cache, ends = self._cache_for(rows, [prefix]), [len(row) for row in rows]
+        embeddings = add_offsets(embed_ids(self._network, batch.ids), [prefix.offsets], ends)
         output = self._call(embeddings, cache, output_hidden_states=True)
         return mean_states(output.hidden_states, batch.lengths, layers)
 

@@ -19,7 +19,13 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tuningfork.atomic import replacing, write_text
 from tuningfork.errors import FormatError
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    DecomposedPrompt,
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    SoftPrompt,
+)
 
 _SETTINGS, _WEIGHTS, _BINARY_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 _PROMPT = "prompt_embeddings"
@@ -94,9 +100,9 @@ def export_peft(
     Raises:
         FormatError: If the prompt does not fit the model or the format, or a value is not finite.
     """
-    if isinstance(artefact, InstancePrompt):
+    if isinstance(artefact, InstancePrompt | DecomposedPrompt):
         raise FormatError(
-            "this prompt depends on the row, and PEFT has no format for such prompts; "
+            "this prompt changes the tokens of each row, and PEFT has no format for such prompts; "
             "tune one that does not (--method) to export it"
         )
     if isinstance(artefact, InputPrompt):
