@@ -1,7 +1,7 @@
 """The contract of a soft-prompt method."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.types import TrainingRow
 
 Kind = Literal["input", "key-value", "instance"]
-"""Input embeddings, keys and values, or embeddings that depend on the row."""
+"""What it changes: input embeddings, keys and values, or embeddings by what the row says."""
 
 
 class SoftMethod(Protocol):
@@ -20,7 +20,8 @@ class SoftMethod(Protocol):
     To add a method: one file with a class that has these members, one test file, one line in
     `registry.SOFT_METHODS` and one in `defaults.LEARNING_RATES`. No other file names a method.
 
-    A method that learns through a network keeps it in the module, and folds it into what it makes.
+    A method that learns through a network keeps it in the module, and folds it into what it makes. One whose
+    parameters learn at different rates says so by `HasRateFactors`.
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
       among them. With the embeddings of a text, `materialize(start(...))` must act as that text would.
@@ -33,7 +34,7 @@ class SoftMethod(Protocol):
     peft_type: ClassVar[str | None]
     """The PEFT format that holds what the method makes; None if there is none."""
     kind: ClassVar[Kind]
-    """Which artefact `materialize` returns."""
+    """What the prompts that it makes change; prompts of kind "input" fit every model."""
 
     def start(
         self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
@@ -46,6 +47,14 @@ class SoftMethod(Protocol):
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
         """The soft prompt that `module` stands for now."""
+
+
+@runtime_checkable
+class HasRateFactors(Protocol):
+    """A method some of whose parameters learn faster or slower than the learning rate says."""
+
+    rate_factors: ClassVar[Mapping[str, float]]
+    """How many times the learning rate a parameter learns at, by its name in the module; else 1."""
 
 
 def begin(
