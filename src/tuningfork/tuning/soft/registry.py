@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from tuningfork.tuning.soft.cartridge import Cartridge
 from tuningfork.tuning.soft.defaults import check_method_name
+from tuningfork.tuning.soft.dept import DePT
 from tuningfork.tuning.soft.idpg import IDPG
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.multitask_prompt_tuning import MultitaskPromptTuning
@@ -25,6 +26,7 @@ SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
         "projected_prefix_tuning": ProjectedPrefixTuning(),
         "cartridge": Cartridge(),
         "idpg": IDPG(),
+        "dept": DePT(),
         "multitask_prompt_tuning": MultitaskPromptTuning(),
     }
 )
