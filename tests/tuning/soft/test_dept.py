@@ -49,7 +49,8 @@ def test_as_much_is_learned_as_the_prompt_had_and_not_more(num_tokens: int, widt
     spent = num_learned * width + (num_offset + width) * rank
     assert num_learned == round(0.4 * num_tokens)
     assert spent <= budget or rank == 1
-    assert spent + num_offset + width > budget
+    assert spent + num_offset + width > budget or rank == min(num_offset, width)
+    assert rank <= min(num_offset, width)
 
 
 def test_a_text_of_one_token_is_learned_whole() -> None:

@@ -24,9 +24,9 @@ class DePT:
 
     Source: Shi, Lipani 2024, "DePT: Decomposed Prompt Tuning for Parameter-Efficient Fine-tuning", arXiv
     2309.05173, section 2.2. A prompt of P tokens is decomposed so that no more is learned than before,
-    m * H + (M + H) * R <= P * H: m is 0.4 * P, as there (40 of 100), and R what the rest pays for, each at
-    least 1, which a text of a few tokens cannot pay. `down` is drawn, `up` starts at zero, and both learn at
-    a tenth of the prompt's rate; the paper searches the two rates.
+    m * H + (M + H) * R <= P * H: m is 0.4 * P, as there (40 of 100), and R what the rest pays for, but no
+    more than M or H; each at least 1, which a text of a few tokens cannot pay. `down` is drawn, `up` starts
+    at zero, and both learn at a tenth of the prompt's rate; the paper searches the two rates.
 
     Unlike there, the first P - m tokens of the text are not dropped, but stay in front as they are: step 0
     equals the text prompt, and its length is not saved. M is not fixed at 256, but the length of the longest
@@ -46,7 +46,8 @@ class DePT:
         num_tokens, width = tokens.shape
         num_offset = min(max(map(_input_length, rows[:_MOST_ROWS_READ]), default=1), _MOST_OFFSET_TOKENS)
         num_learned = max(1, round(_LEARNED_SHARE * num_tokens))
-        rank = max(1, (num_tokens - num_learned) * width // (num_offset + width))
+        paid = (num_tokens - num_learned) * width // (num_offset + width)
+        rank = min(max(1, paid), num_offset, width)
         module = nn.Module()
         module.register_buffer("text", tokens[:-num_learned].clone())
         module.prompt = nn.Parameter(tokens[-num_learned:].clone())
