@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from tests.tiny_models import BOS, random_ids
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix
+from tuningfork.models.artefacts import DecomposedPrompt, InputPrompt, InstancePrompt, KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import Segment
 
@@ -99,6 +99,18 @@ def shifted_row_logits(
     embeddings = torch.cat([prompt.front, text + added])[None]
     logits = network(inputs_embeds=embeddings, use_cache=False).logits
     return cast(Tensor, logits[0, len(prompt.front) :])
+
+
+def offset_row_logits(
+    network: PreTrainedModel, prompt: DecomposedPrompt, row: Sequence[int], start: int
+) -> Tensor:
+    """Logits (T, V) of one row whose answer begins at `start`, its tokens before offset one by one."""
+    tokens = list(embed(network, row))
+    for index in range(min(start, len(prompt.down))):
+        tokens[index] = tokens[index] + prompt.down[index] @ prompt.up
+    embeddings = torch.cat([prompt.embeddings, torch.stack(tokens)])[None]
+    logits = network(inputs_embeds=embeddings, use_cache=False).logits
+    return cast(Tensor, logits[0, len(prompt.embeddings) :])
 
 
 @torch.no_grad()

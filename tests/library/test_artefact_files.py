@@ -12,6 +12,7 @@ from torch import Tensor
 from tuningfork.errors import FormatError
 from tuningfork.library.artefact_files import load_artefact, save_artefact
 from tuningfork.models.artefacts import (
+    DecomposedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -35,6 +36,11 @@ def instance_prompt() -> InstancePrompt:
     shapes = ((4, 5), (2, 5), (10, 3), (3, 10), (10,), (10,))
     front, shift, down, up, mean, scale = (torch.rand(shape, generator=generator) for shape in shapes)
     return InstancePrompt(front, shift, down, up, mean, scale + 1, layers_read=(0, 12))
+
+
+def decomposed_prompt() -> DecomposedPrompt:
+    generator = torch.Generator().manual_seed(3)
+    return DecomposedPrompt(*(torch.randn(shape, generator=generator) for shape in ((4, 5), (6, 2), (2, 5))))
 
 
 def prefix(
@@ -88,6 +94,7 @@ def rewrite(path: Path, metadata: dict[str, str], changes: dict[str, Tensor | No
         instance_prompt(),
         placed_prompt(),
         PlacedPrompt(input_prompt().embeddings, ()),
+        decomposed_prompt(),
     ],
 )
 def test_saving_and_loading_changes_nothing(artefact: SoftPrompt, path: Path) -> None:
@@ -186,7 +193,9 @@ def test_reserved_names_are_refused(path: Path) -> None:
         save_artefact(input_prompt(), path, {"tuningfork.kind": "input_prompt"})
 
 
-@pytest.mark.parametrize("artefact", [input_prompt(), prefix(), instance_prompt(), placed_prompt()])
+@pytest.mark.parametrize(
+    "artefact", [input_prompt(), prefix(), instance_prompt(), placed_prompt(), decomposed_prompt()]
+)
 def test_every_truncated_file_is_refused(artefact: SoftPrompt, path: Path) -> None:
     save_artefact(artefact, path, METADATA)
     whole = path.read_bytes()
@@ -329,6 +338,28 @@ def test_places_that_do_not_fit_are_refused(ids: str, message: str, path: Path) 
     header = content[8 : content.index(b"}}") + 2]
     tensors = content[-3 * 5 * 4 :]
     path.write_bytes(len(header).to_bytes(8, "little") + header + tensors)
+    with pytest.raises(FormatError, match=message):
+        load_artefact(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"up": None}, "tensor up is missing"),
+        ({"front": torch.ones(4, 5)}, "tensor front does not belong to this kind of prompt"),
+        ({"down": torch.ones(6)}, r"down must have 2 dimensions, found shape \(6,\)"),
+        ({"down": torch.ones(6, 0)}, r"down must have 2 dimensions, found shape \(6, 0\)"),
+        (
+            {"down": torch.ones(6, 3)},
+            r"must be \(P, H\), \(M, R\) and \(R, H\), found shapes \(4, 5\), \(6, 3\) ",
+        ),
+    ],
+)
+def test_a_decomposed_prompt_that_does_not_fit_together_is_refused(
+    path: Path, changes: dict[str, Tensor | None], message: str
+) -> None:
+    save_artefact(decomposed_prompt(), path, {})
+    rewrite(path, {}, changes)
     with pytest.raises(FormatError, match=message):
         load_artefact(path)
 

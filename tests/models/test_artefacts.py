@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix
+from tuningfork.models.artefacts import DecomposedPrompt, InputPrompt, InstancePrompt, KeyValuePrefix
 
 
 def pair(tokens: int) -> tuple[Tensor, Tensor]:
@@ -63,3 +63,25 @@ def test_parts_of_an_instance_prompt_fit_together(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         InstancePrompt(**instance_tensors(**changes), layers_read=layers)
+
+
+def test_offsets_of_a_decomposed_prompt_are_the_product_of_its_pair() -> None:
+    down, up = torch.tensor([[1.0, 2.0], [0.0, 3.0], [5.0, 0.0]]), torch.tensor([[1.0, 10.0], [100.0, 0.0]])
+    prompt = DecomposedPrompt(torch.zeros(4, 2), down, up)
+    assert prompt.num_virtual_tokens == 4
+    assert prompt.offsets.tolist() == [[201, 10], [300, 0], [5, 50]]
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((4, 2), (3, 2), (3, 2)),
+        ((4, 3), (3, 2), (2, 2)),
+        ((4,), (3, 2), (2, 2)),
+        ((4, 2), (1, 3, 2), (2, 2)),
+        ((4, 2), (3, 2), (2,)),
+    ],
+)
+def test_parts_of_a_decomposed_prompt_fit_together(shapes: tuple[tuple[int, ...], ...]) -> None:
+    with pytest.raises(ValueError, match=r"must be \(P, H\), \(M, R\) and \(R, H\), found shapes \(4"):
+        DecomposedPrompt(*map(torch.zeros, shapes))

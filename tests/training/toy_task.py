@@ -13,9 +13,15 @@ import torch
 from torch import Tensor
 
 from tests.tiny_models import BOS, EOS, random_ids
-from tests.unpadded_reference import row_logits, row_logits_after, shifted_row_logits
+from tests.unpadded_reference import offset_row_logits, row_logits, row_logits_after, shifted_row_logits
 from tuningfork.events import Event, EventSink, NullSink, StepFinished, Validated
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    DecomposedPrompt,
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    SoftPrompt,
+)
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions
 from tuningfork.models.prefix import PrefixState
@@ -60,6 +66,8 @@ def unshared_logits(model: FrozenModel, prompt: SoftPrompt, ids: Sequence[int], 
     """Logits (T, V) of one row, its answer at `start`, run whole behind its own copy of `prompt`."""
     if isinstance(prompt, InstancePrompt):
         return shifted_row_logits(model.network, prompt, ids, start)
+    if isinstance(prompt, DecomposedPrompt):
+        return offset_row_logits(model.network, prompt, ids, start)
     if isinstance(prompt, InputPrompt):
         return row_logits(model.network, prompt.embeddings, ids)
     assert isinstance(prompt, KeyValuePrefix)

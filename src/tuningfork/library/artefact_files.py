@@ -14,6 +14,7 @@ from torch import Tensor
 from tuningfork.atomic import replacing
 from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
+    DecomposedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -30,6 +31,8 @@ _POSITION, _NUM_LAYERS = f"{_RESERVED}position", f"{_RESERVED}num_layers"
 _LAYERS_READ, _PREFIX_IDS = f"{_RESERVED}layers_read", f"{_RESERVED}prefix_ids"
 _INSTANCE_TENSORS = {"front": 2, "shift": 2, "down": 2, "up": 2, "mean": 1, "scale": 1}
 """Tensors of an `InstancePrompt` and how many dimensions each has."""
+_DECOMPOSED_TENSORS = {"embeddings": 2, "down": 2, "up": 2}
+"""The same of a `DecomposedPrompt`."""
 _LAYER_TENSOR = re.compile(r"layers\.(0|[1-9]\d{0,3})\.(key|value)")
 
 
@@ -38,9 +41,9 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
 
     Tensors: `embeddings` (P, H) of an `InputPrompt` or a `PlacedPrompt`; `layers.<i>.key` and
     `layers.<i>.value`, each (A, P, D), of a `KeyValuePrefix`, none for a layer that keeps none; those of an
-    `InstancePrompt` as they are called there. The header carries `metadata` and, under names that begin with
-    `tuningfork.`, kind, format version, position, number of layers, the layers that are read, and the ids in
-    front.
+    `InstancePrompt` or a `DecomposedPrompt` as they are called there. The header carries `metadata` and,
+    under names that begin with `tuningfork.`, kind, format version, position, number of layers, the layers
+    that are read, and the ids in front.
 
     Raises:
         FormatError: If a value is not finite.
@@ -67,6 +70,9 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
         case InstancePrompt(layers_read=read):
             header |= {_KIND: "instance_prompt", _LAYERS_READ: ",".join(map(str, read))}
             tensors = {name: getattr(artefact, name) for name in _INSTANCE_TENSORS}
+        case DecomposedPrompt():
+            header[_KIND] = "decomposed_prompt"
+            tensors = {name: getattr(artefact, name) for name in _DECOMPOSED_TENSORS}
     stored = {
         name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
         for name, tensor in tensors.items()
@@ -106,10 +112,12 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
             return _instance_prompt(path, tensors, header), metadata
         case "placed_prompt":
             return _placed_prompt(path, tensors, header), metadata
+        case "decomposed_prompt":
+            return _decomposed_prompt(path, tensors), metadata
         case kind:
             raise FormatError(
-                f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix', 'instance_prompt' or "
-                "'placed_prompt'"
+                f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix', 'instance_prompt', "
+                "'placed_prompt' or 'decomposed_prompt'"
             )
 
 
@@ -167,11 +175,7 @@ def _key_value_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping
 
 
 def _instance_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> InstancePrompt:
-    if set(tensors) != set(_INSTANCE_TENSORS):
-        _reject_names(path, set(_INSTANCE_TENSORS), set(tensors))
-    for name, dimensions in _INSTANCE_TENSORS.items():
-        if (shape := tuple(tensors[name].shape)) and (len(shape) != dimensions or 0 in shape):
-            raise FormatError(f"{path}: {name} must have {dimensions} dimensions, found shape {shape}")
+    _check_shapes(path, tensors, _INSTANCE_TENSORS)
     read = header.get(_LAYERS_READ, "")
     if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", read, re.ASCII):
         raise FormatError(f"{path}: {_LAYERS_READ} in the header must be numbers below 10000, found {read!r}")
@@ -181,6 +185,23 @@ def _instance_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[
         return InstancePrompt(**tensors, layers_read=tuple(map(int, read.split(","))))
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def _decomposed_prompt(path: Path, tensors: Mapping[str, Tensor]) -> DecomposedPrompt:
+    _check_shapes(path, tensors, _DECOMPOSED_TENSORS)
+    try:
+        return DecomposedPrompt(**tensors)
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _check_shapes(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, int]) -> None:
+    """Check that `tensors` are those `expected`, each with its number of dimensions and none empty."""
+    if set(tensors) != set(expected):
+        _reject_names(path, set(expected), set(tensors))
+    for name, dimensions in expected.items():
+        if (shape := tuple(tensors[name].shape)) and (len(shape) != dimensions or 0 in shape):
+            raise FormatError(f"{path}: {name} must have {dimensions} dimensions, found shape {shape}")
 
 
 def _count(path: Path, header: Mapping[str, str], name: str) -> int:

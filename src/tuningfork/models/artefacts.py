@@ -165,4 +165,45 @@ class PlacedPrompt:
         return PlacedPrompt(self.embeddings.detach().clone(), self.prefix_ids)
 
 
-SoftPrompt = InputPrompt | KeyValuePrefix | InstancePrompt | PlacedPrompt
+@dataclass(frozen=True, slots=True, eq=False)
+class DecomposedPrompt:
+    """Virtual tokens in front, and an offset of each token of a row by its position in the row.
+
+    Row i of `down` (M, R) times `up` (R, H) is added to the embedding of token i, counted from the first
+    token of the row. Tokens from M on stay as they are, and so do those of the answer.
+    """
+
+    embeddings: Tensor
+    """Virtual tokens (P, H), in the space of `FrozenModel.embed`."""
+    down: Tensor
+    up: Tensor
+
+    def __post_init__(self) -> None:
+        shapes = [tuple(tensor.shape) for tensor in (self.embeddings, self.down, self.up)]
+        is_whole = [len(shape) for shape in shapes] == [2, 2, 2]
+        if not is_whole or shapes[1][1] != shapes[2][0] or shapes[0][1] != shapes[2][1]:
+            raise ValueError(
+                "embeddings, down and up of a decomposed prompt must be (P, H), (M, R) and (R, H), "
+                f"found shapes {shapes[0]}, {shapes[1]} and {shapes[2]}"
+            )
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P."""
+        return self.embeddings.shape[0]
+
+    @property
+    def offsets(self) -> Tensor:
+        """What is added to the first M tokens of each row, (M, H)."""
+        return self.down @ self.up
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [self.embeddings, self.down, self.up]
+
+    def detached(self) -> "DecomposedPrompt":
+        """A copy without autograd history."""
+        return DecomposedPrompt(*(tensor.detach().clone() for tensor in self.tensors()))
+
+
+SoftPrompt = InputPrompt | KeyValuePrefix | InstancePrompt | PlacedPrompt | DecomposedPrompt

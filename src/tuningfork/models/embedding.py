@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.artefacts import DecomposedPrompt, InputPrompt
 from tuningfork.types import TokenIds
 
 
@@ -35,14 +35,14 @@ def embed_ids(network: PreTrainedModel, ids: Tensor, virtual: Sequence[Tensor | 
     return words.index_put((rows, steps), filled)
 
 
-def embed_segment(network: PreTrainedModel, segment: TokenIds | InputPrompt) -> Tensor:
+def embed_segment(network: PreTrainedModel, segment: TokenIds | InputPrompt | DecomposedPrompt) -> Tensor:
     """Embeddings (T, H) of tokens or virtual tokens, on the device and in the type of `network`.
 
     Raises:
         PromptError: if a soft prompt has another width than the model's embeddings.
     """
     weight = embedding_weight(network)
-    if not isinstance(segment, InputPrompt):
+    if not isinstance(segment, InputPrompt | DecomposedPrompt):
         return embed_ids(network, torch.tensor(list(segment), dtype=torch.long, device=weight.device))
     check_width(network, segment.embeddings)
     return segment.embeddings.to(weight.device, network.dtype)

@@ -123,8 +123,8 @@ class FrozenModel:
     def logits(self, rows: Sequence[TokenIds], prefix: Prefixes, at: Sequence[Sequence[int]]) -> Tensor:
         """Next-token logits (N, V) in float32 after the tokens of each row named by `at`; nothing else.
 
-        `prefix` is one state for all rows or one for each row. A prompt that depends on the row acts on the
-        last tokens before the last run of `at`, the answer.
+        `prefix` is one state for all rows or one for each row. A prompt that changes tokens of the row leaves
+        the last run of `at`, the answer, as it is.
 
         Raises:
             ContextLengthError: if prompt and row exceed the model's maximum.

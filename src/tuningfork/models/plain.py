@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InstancePrompt, KeyValuePrefix, PlacedPrompt
 from tuningfork.models.embedding import check_width, embed_row, embed_segment, embedding_weight
+from tuningfork.models.instance import answer_start
+from tuningfork.models.offsets import add_offsets, offsets_of
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TokenIds
@@ -35,8 +37,9 @@ class PlainPath:
 
         Raises:
             PromptError: if one of them is a key-value prefix, which such a model has no place for, an
-                instance prompt, or a soft prompt of another width.
+                instance prompt, a decomposed prompt that is not the first, or a soft prompt of another width.
         """
+        offsets = offsets_of(segments, self.device)
         pieces = [embed_segment(self._network, ())]
         virtual: Tensor | None = None
         for segment in segments:
@@ -53,7 +56,7 @@ class PlainPath:
             else:
                 pieces.append(embed_segment(self._network, segment))
         embeddings = torch.cat(pieces)
-        return PrefixState(embeddings.shape[0], embeddings=embeddings, virtual=virtual)
+        return PrefixState(embeddings.shape[0], embeddings=embeddings, virtual=virtual, offsets=offsets)
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
@@ -61,7 +64,9 @@ class PlainPath:
         """Next-token logits (N, V) after the tokens of each row named by `at`, in order."""
         return torch.cat(
             [
-                self._row_logits(row, prefix)[torch.tensor(list(positions), device=self.device)]
+                self._row_logits(row, prefix, answer_start(positions, row))[
+                    torch.tensor(list(positions), device=self.device)
+                ]
                 for row, prefix, positions in zip(rows, _one_each(prefixes, len(rows)), at, strict=True)
                 if positions
             ]
@@ -74,7 +79,7 @@ class PlainPath:
         scores = []
         for row, prefix in zip(rows, _one_each(prefixes, len(rows)), strict=True):
             for choice in choices:
-                logits = self._row_logits([*row, *choice[:-1]], prefix)[len(row) - 1 :]
+                logits = self._row_logits([*row, *choice[:-1]], prefix, len(row))[len(row) - 1 :]
                 target = torch.tensor(list(choice), device=self.device)[:, None]
                 scores.append(logits.log_softmax(dim=-1).gather(1, target).sum())
         return torch.stack(scores).view(len(rows), len(choices))
@@ -84,16 +89,18 @@ class PlainPath:
     ) -> list[list[int]]:
         """New tokens of each row, the whole row run again for each token."""
         for index, (row, prefix) in enumerate(zip(rows, _one_each(prefixes, len(rows)), strict=True)):
-            while choose.step_row(index, self._row_logits([*row, *choose.tokens[index]], prefix)[-1]):
+            while choose.step_row(
+                index, self._row_logits([*row, *choose.tokens[index]], prefix, len(row))[-1]
+            ):
                 pass
         return choose.tokens
 
-    def _row_logits(self, row: TokenIds, prefix: PrefixState) -> Tensor:
-        """Logits (T, V) of one row in float32."""
+    def _row_logits(self, row: TokenIds, prefix: PrefixState, start: int) -> Tensor:
+        """Logits (T, V) of one row, whose answer begins at `start`, in float32."""
         if prefix.embeddings is None:
             raise PromptError("the prefix was made by another model's path")
-        text = embed_row(self._network, row, prefix.virtual)
-        embeddings = torch.cat([prefix.embeddings.to(text.dtype), text])[None]
+        text = add_offsets(embed_row(self._network, row, prefix.virtual)[None], [prefix.offsets], [start])
+        embeddings = torch.cat([prefix.embeddings.to(text.dtype)[None], text], dim=1)
         output = self._network(inputs_embeds=embeddings, use_cache=False)
         return cast(Tensor, output.logits[0, prefix.num_tokens :]).float()
 

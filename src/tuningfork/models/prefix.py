@@ -19,9 +19,9 @@ class PrefixState:
     """A prompt after it was read once.
 
     `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend; `embeddings`
-    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so do
-    `instance`: what is done to each row that follows, where the prompt depends on the row, and `virtual`:
-    virtual tokens (P, H) for places in the rows.
+    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so does
+    what changes the rows that follow: `instance`, where the prompt depends on the row; `virtual`, virtual
+    tokens (P, H) for places in the rows; `offsets` (M, H), added to the first tokens of each row.
     """
 
     num_tokens: int
@@ -29,6 +29,7 @@ class PrefixState:
     embeddings: Tensor | None = None
     instance: InstancePrompt | None = None
     virtual: Tensor | None = None
+    offsets: Tensor | None = None
     context_key: Hashable = None
     """Equal for prefixes that rows' words are read alike behind; None where training may change that."""
 
@@ -52,7 +53,7 @@ class PrefixState:
     def tensors(self) -> list[Tensor]:
         """Every tensor of the state, in a fixed order."""
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
-        found += [tensor for tensor in (self.embeddings, self.virtual) if tensor is not None]
+        found += [t for t in (self.embeddings, self.virtual, self.offsets) if t is not None]
         return found if self.instance is None else [*found, *self.instance.tensors()]
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "PrefixState":
@@ -63,6 +64,7 @@ class PrefixState:
             embeddings=None if self.embeddings is None else change(self.embeddings),
             instance=None if self.instance is None else self.instance.mapped(change),
             virtual=None if self.virtual is None else change(self.virtual),
+            offsets=None if self.offsets is None else change(self.offsets),
         )
 
 

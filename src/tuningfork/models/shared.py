@@ -25,6 +25,7 @@ from tuningfork.models.context import ContextCache, ReadWords, join_rows, split_
 from tuningfork.models.embedding import check_width, embed_ids, embed_row, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
+from tuningfork.models.offsets import add_offsets, offsets_of
 from tuningfork.models.opening import Opening, leading_words
 from tuningfork.models.packing import additive_mask, pack_stems
 from tuningfork.models.path import Segment, TokenChooser
@@ -67,9 +68,10 @@ class SharedPrefixPath:
         """Read `segments` once; differentiable in the artefacts among them.
 
         Raises:
-            PromptError: if a key-value prefix or an instance prompt is not the first segment or does not fit
+            PromptError: if a soft prompt other than an input prompt is not the first segment, or does not fit
                 the model.
         """
+        offsets = offsets_of(segments, self.device)
         start: tuple[KeyValues | None, ...] = ()
         length = 0
         instance: InstancePrompt | None = None
@@ -85,7 +87,9 @@ class SharedPrefixPath:
             start, length = self._key_value_layers(segments[0]), segments[0].num_virtual_tokens
             segments = segments[1:]
         pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
-        state = PrefixState(length, start, instance=instance, virtual=virtual, context_key=key)
+        state = PrefixState(
+            length, start, instance=instance, virtual=virtual, offsets=offsets, context_key=key
+        )
         if not pieces:
             return state
         embeddings = torch.cat(pieces)[None]
@@ -238,19 +242,20 @@ class SharedPrefixPath:
         answer_starts: Sequence[int] | None = None,
     ) -> Opening:
         """Get rows ready to be run; an answer begins at `answer_starts` of each, by default behind it."""
-        instance = prefixes[0].instance
+        ends = [len(row) for row in rows] if answer_starts is None else answer_starts
+        instance = next((prefix.instance for prefix in prefixes if prefix.instance is not None), None)
         if instance is not None:
             if len(prefixes) > 1:
                 raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
-            ends = [len(row) for row in rows] if answer_starts is None else answer_starts
             return self._open_shifted(rows, prefixes[0], instance, ends)
         if self.contexts.is_open and len(prefixes) == 1 and prefixes[0].context_key is not None:
             words = [leading_words(row) for row in rows]
             if all(0 < len(read) < len(row) for read, row in zip(words, rows, strict=True)):
                 return self._open_behind(rows, prefixes[0], self._read_words(words, prefixes[0]))
-        batch = pad_rows(rows, device=self.device)
+        batch, cache = pad_rows(rows, device=self.device), self._cache_for(rows, prefixes)
         embeddings = embed_ids(self._network, batch.ids, [prefix.virtual for prefix in prefixes])
-        return Opening(embeddings, batch.lengths, self._cache_for(rows, prefixes))
+        embeddings = add_offsets(embeddings, [prefix.offsets for prefix in prefixes], ends)
+        return Opening(embeddings, batch.lengths, cache)
 
     def _open_shifted(
         self,
@@ -321,7 +326,8 @@ class SharedPrefixPath:
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
         """Mean hidden states (B, F) of the tokens of each row after each of `layers`, side by side."""
         batch = pad_rows(rows, device=self.device)
-        embeddings, cache = embed_ids(self._network, batch.ids), self._cache_for(rows, [prefix])
+        cache, ends = self._cache_for(rows, [prefix]), [len(row) for row in rows]
+        embeddings = add_offsets(embed_ids(self._network, batch.ids), [prefix.offsets], ends)
         output = self._call(embeddings, cache, output_hidden_states=True)
         return mean_states(output.hidden_states, batch.lengths, layers)
 

@@ -23,6 +23,7 @@ from tuningfork.training.checkpoint import (
     restore_optimizer,
 )
 from tuningfork.training.objectives import Objective, TokenObjective
+from tuningfork.training.optimizer import build_optimizer, set_learning_rate
 from tuningfork.training.schedules import learning_rate_at
 from tuningfork.training.step import accumulate_gradients
 from tuningfork.tuning.soft.defaults import Placement
@@ -89,9 +90,7 @@ class Training:
         self._higher_is_better = higher_is_better
         generator = torch.Generator().manual_seed(arguments.seed)
         self._module = begin(candidate.method, model, candidate.embeddings, generator, rows)
-        self._optimizer = torch.optim.AdamW(
-            self._module.parameters(), lr=arguments.learning_rate, weight_decay=arguments.weight_decay
-        )
+        self._optimizer = build_optimizer(candidate.method, self._module, arguments)
         self._sampler = RowSampler(len(rows), arguments.batch_size, seed=arguments.seed)
         self._best_module = self._state()
         self.progress = Progress()
@@ -106,8 +105,7 @@ class Training:
         started = time.perf_counter()
         arguments, progress = self._candidate.arguments, self.progress
         rate = learning_rate_at(progress.step, arguments)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self._optimizer, rate)
         batch = [self._rows[index] for index in self._sampler.next_batch()]
         self._optimizer.zero_grad(set_to_none=True)
         loss = accumulate_gradients(

@@ -44,6 +44,7 @@ from tests.tiny_models import (
 from tuningfork.errors import FormatError
 from tuningfork.library.formats.peft import KeyValueShape, export_peft, import_peft, key_value_shape
 from tuningfork.models.artefacts import (
+    DecomposedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -310,11 +311,17 @@ def test_a_prompt_among_the_words_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_prompt_that_depends_on_the_row_is_refused(tmp_path: Path) -> None:
-    prompt = InstancePrompt(
-        torch.ones(2, 16), torch.ones(1, 16), torch.ones(16, 1), torch.ones(1, 16),
-        torch.zeros(16), torch.ones(16), (0,),
-    )  # fmt: skip
-    with pytest.raises(FormatError, match="depends on the row, and PEFT has no format for such prompts"):
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        InstancePrompt(
+            torch.ones(2, 16), torch.ones(1, 16), torch.ones(16, 1), torch.ones(1, 16),
+            torch.zeros(16), torch.ones(16), (0,),
+        ),
+        DecomposedPrompt(torch.ones(2, 32), torch.ones(3, 1), torch.ones(1, 32)),
+    ],
+)  # fmt: skip
+def test_a_prompt_that_changes_the_tokens_of_a_row_is_refused(prompt: SoftPrompt, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="changes the tokens of each row, and PEFT has no format for such "):
         export(tmp_path / "adapter", prompt)
     assert list(tmp_path.iterdir()) == []

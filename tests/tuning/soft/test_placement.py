@@ -5,7 +5,7 @@ from tests.tiny_models import tiny_model
 from tests.training.toy_task import TEXT
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, PlacedPrompt
-from tuningfork.tuning.soft.method import SoftMethod, begin
+from tuningfork.tuning.soft.method import HasRateFactors, SoftMethod, begin
 from tuningfork.tuning.soft.placement import Placed
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 
@@ -25,6 +25,7 @@ def test_a_placed_method_learns_what_the_method_learns(method: SoftMethod) -> No
     assert torch.equal(found.embeddings, expected.embeddings)
     assert found.prefix_ids == PREFIX_IDS
     assert (placed.name, placed.peft_type) == (method.name, None)
+    assert placed.rate_factors == (method.rate_factors if isinstance(method, HasRateFactors) else {})
 
 
 @pytest.mark.parametrize("name", [name for name, method in SOFT_METHODS.items() if method.kind != "input"])

@@ -20,6 +20,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from tuningfork.atomic import replacing, write_text
 from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
+    DecomposedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -36,8 +37,11 @@ _AT_INPUT = ("PROMPT_TUNING", "P_TUNING", "CPT", "MULTITASK_PROMPT_TUNING")
 _KEY_VALUE = ("PREFIX_TUNING", "CARTRIDGE")
 _TENSORS = {_PROMPT, "prefix_task_cols", "prefix_task_rows"}
 _WITHOUT_FORMAT: dict[type, str] = {
-    InstancePrompt: "this prompt depends on the row, and PEFT has no format for such prompts; "
-    "tune one that does not (--method) to export it",
+    **dict.fromkeys(
+        (InstancePrompt, DecomposedPrompt),
+        "this prompt changes the tokens of each row, and PEFT has no format for such prompts; "
+        "tune one that does not (--method) to export it",
+    ),
     PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "
     "tune one with --placement front to export it",
 }

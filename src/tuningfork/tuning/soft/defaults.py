@@ -21,6 +21,8 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "projected_prefix_tuning": (0.001, 0.003, 0.01),
         "cartridge": (0.01, 0.03, 0.1, 0.2),
         "idpg": (0.003, 0.01),
+        "dept": (0.01, 0.03, 0.1),
+        "multitask_prompt_tuning": (0.03, 0.1),
     }
 )
 """Learning rates of AdamW to try, by method."""

@@ -1,7 +1,7 @@
 """The contract of a soft-prompt method."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,9 @@ from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.types import TrainingRow
 
-Kind = Literal["input", "key-value", "instance", "placed"]
-"""Input embeddings, keys and values, embeddings that depend on the row, or input embeddings among words."""
+Kind = Literal["input", "offset", "key-value", "instance", "placed"]
+"""What it changes: embeddings in front, and of the row by position; keys and values; embeddings of the row by
+what it says; embeddings in front and in the row."""
 
 
 class SoftMethod(Protocol):
@@ -20,7 +21,8 @@ class SoftMethod(Protocol):
     To add a method: one file with a class that has these members, one test file, one line in
     `registry.SOFT_METHODS` and one in `defaults.LEARNING_RATES`. No other file names a method.
 
-    A method that learns through a network keeps it in the module, and folds it into what it makes.
+    A method that learns through a network keeps it in the module, and folds it into what it makes. One whose
+    parameters learn at different rates says so by `HasRateFactors`.
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
       among them. With the embeddings of a text, `materialize(start(...))` must act as that text would.
@@ -35,7 +37,7 @@ class SoftMethod(Protocol):
     peft_type: ClassVar[str | None]
     """The PEFT format that holds what the method makes; None if there is none."""
     kind: ClassVar[Kind]
-    """Which artefact `materialize` returns."""
+    """What the prompts that it makes change; those of kind "input" and "offset" fit every model."""
 
     def start(
         self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
@@ -48,6 +50,15 @@ class SoftMethod(Protocol):
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
         """The soft prompt that `module` stands for now."""
+
+
+@runtime_checkable
+class HasRateFactors(Protocol):
+    """A method some of whose parameters learn faster or slower than the learning rate says."""
+
+    @property
+    def rate_factors(self) -> Mapping[str, float]:
+        """How many times the learning rate a parameter learns at, by its name in the module; else 1."""
 
 
 def begin(

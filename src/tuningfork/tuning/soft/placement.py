@@ -1,6 +1,6 @@
 """Virtual tokens at other places than in front of everything."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, PlacedPrompt
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.tuning.soft.method import Kind, SoftMethod
+from tuningfork.tuning.soft.method import HasRateFactors, Kind, SoftMethod
 from tuningfork.types import TokenIds, TrainingRow
 
 
@@ -37,6 +37,11 @@ class Placed:
         self._method = method
         self._prefix_ids = tuple(prefix_ids)
         self.name = method.name
+
+    @property
+    def rate_factors(self) -> Mapping[str, float]:
+        """Those of the method itself."""
+        return self._method.rate_factors if isinstance(self._method, HasRateFactors) else {}
 
     def start(
         self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]

@@ -5,8 +5,10 @@ from types import MappingProxyType
 
 from tuningfork.tuning.soft.cartridge import Cartridge
 from tuningfork.tuning.soft.defaults import check_method_name
+from tuningfork.tuning.soft.dept import DePT
 from tuningfork.tuning.soft.idpg import IDPG
 from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.multitask_prompt_tuning import MultitaskPromptTuning
 from tuningfork.tuning.soft.p_tuning import PTuning
 from tuningfork.tuning.soft.p_tuning_mlp import PTuningMLP
 from tuningfork.tuning.soft.prefix_tuning import PrefixTuning
@@ -24,6 +26,8 @@ SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
         "projected_prefix_tuning": ProjectedPrefixTuning(),
         "cartridge": Cartridge(),
         "idpg": IDPG(),
+        "dept": DePT(),
+        "multitask_prompt_tuning": MultitaskPromptTuning(),
     }
 )
 
