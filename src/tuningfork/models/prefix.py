@@ -18,15 +18,17 @@ KeyValues = tuple[Tensor, Tensor]
 class PrefixState:
     """A prompt after it was read once.
 
-    `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend; `embeddings`
-    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so does
-    `instance`: what is done to each row that follows, where the prompt depends on the row.
+    `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend, and `states`
+    the last hidden states (P, H) of the tokens that were run, all but those of a key-value prefix;
+    `embeddings` (P, H) is set instead for models that take the plain path. All keep their autograd history,
+    and so does `instance`: what is done to each row that follows, where the prompt depends on the row.
     """
 
     num_tokens: int
     layers: tuple[KeyValues | None, ...] = ()
     embeddings: Tensor | None = None
     instance: InstancePrompt | None = None
+    states: Tensor | None = None
 
     def detached(self) -> "PrefixState":
         """The same state as new leaves that collect gradients, in float32 whatever the model runs in.
@@ -43,14 +45,15 @@ class PrefixState:
     def tensors(self) -> list[Tensor]:
         """Every tensor of the state, in a fixed order."""
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
-        found += [] if self.embeddings is None else [self.embeddings]
+        found += [tensor for tensor in (self.embeddings, self.states) if tensor is not None]
         return found if self.instance is None else [*found, *self.instance.tensors()]
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "PrefixState":
         layers = tuple(None if pair is None else (change(pair[0]), change(pair[1])) for pair in self.layers)
         embeddings = None if self.embeddings is None else change(self.embeddings)
         instance = None if self.instance is None else self.instance.mapped(change)
-        return PrefixState(self.num_tokens, layers, embeddings, instance)
+        states = None if self.states is None else change(self.states)
+        return PrefixState(self.num_tokens, layers, embeddings, instance, states)
 
 
 def backward_into(prefix: PrefixState, leaves: PrefixState) -> None:

@@ -121,8 +121,17 @@ class SharedPrefixPath:
             return PrefixState(length, start, instance=instance)
         embeddings = torch.cat(pieces)[None]
         cache = new_cache(start)
-        self._run(embeddings, cache)
-        return PrefixState(length + embeddings.shape[1], cache_layers(cache), instance=instance)
+        states = self._run(embeddings, cache)[0]
+        length += embeddings.shape[1]
+        return PrefixState(length, cache_layers(cache), instance=instance, states=states)
+
+    def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
+        """Next-token logits (N, V) after the tokens of the prompt named by `at`; nothing is run again."""
+        states = embed_segment(self._network, ()) if prefix.states is None else prefix.states
+        not_run = prefix.num_tokens - len(states)
+        if min(at, default=not_run) < not_run:
+            raise PromptError(f"the first {not_run} virtual tokens are keys and values, which have no logits")
+        return self._head(states.to(self._network.dtype)[[place - not_run for place in at]])
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
