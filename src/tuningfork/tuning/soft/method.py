@@ -1,13 +1,14 @@
 """The contract of a soft-prompt method."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TrainingRow
 
 Kind = Literal["input", "key-value", "instance"]
@@ -23,7 +24,8 @@ class SoftMethod(Protocol):
     A method that learns through a network keeps it in the module, and folds it into what it makes.
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
-      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would.
+      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would, or, if
+      the method shows rows and is given some, as the text with these rows behind it.
     - `materialize` is differentiable in the module's parameters, has no side effects, and depends on nothing
       else.
     """
@@ -46,6 +48,36 @@ class SoftMethod(Protocol):
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
         """The soft prompt that `module` stands for now."""
+
+
+@runtime_checkable
+class ShowsRows(Protocol):
+    """A method whose prompt holds some of the training rows with their answers.
+
+    Each of them would find its own answer in the prompt, so none is trained on as a row.
+    """
+
+    def shown_rows(self, module: nn.Module) -> Sequence[int]:
+        """Indices of the rows that stand in the prompt behind the text, in order."""
+
+
+@runtime_checkable
+class AddsLoss(Protocol):
+    """A method with a loss that does not depend on the rows of a step."""
+
+    def own_loss(self, model: FrozenModel, module: nn.Module, prefix: PrefixState) -> Tensor:
+        """What is added to the mean loss of the rows, a scalar, differentiable in the tensors of `prefix`.
+
+        `prefix` is the prompt after it was read, detached: gradients join those of the rows there.
+        """
+
+
+@runtime_checkable
+class Constrained(Protocol):
+    """A method whose parameters must stay within bounds."""
+
+    def constrain(self, module: nn.Module) -> None:
+        """Bring the parameters back within bounds, in place; called after every optimizer step."""
 
 
 def begin(
