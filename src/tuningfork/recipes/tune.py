@@ -104,8 +104,9 @@ class _Tuning:
 
     def plan(self) -> None:
         """Tell what `run` would do."""
+        space = self._search_space()
         self._announce(
-            plan_candidates(self._search_space()), self._model.prefix([self._prepared.renderer.prefix_ids])
+            space, plan_candidates(space), self._model.prefix([self._prepared.renderer.prefix_ids])
         )
 
     def run(self, runs_folder: Path, resume: RunFolder | None) -> RunFolder:
@@ -114,7 +115,7 @@ class _Tuning:
         candidates = plan_candidates(space)
         self._folder = self._open_folder(runs_folder, resume)
         text_prefix = self._model.prefix([self._prepared.renderer.prefix_ids])
-        gap = self._announce(candidates, text_prefix)
+        gap = self._announce(space, candidates, text_prefix)
         text_validation = self._judge(self._prepared.validation)(text_prefix)
         started = time.perf_counter()
         few_shot = choose_few_shot(self._prepared, self._model, self._evaluator, seed=self._options.seed)
@@ -164,11 +165,16 @@ class _Tuning:
     def _search_space(self) -> SearchSpace:
         return search_space(self._model, self._prepared, self._options, self._judge)
 
-    def _announce(self, candidates: Sequence[Candidate], text_prefix: PrefixState) -> float:
+    def _announce(
+        self, space: SearchSpace, candidates: Sequence[Candidate], text_prefix: PrefixState
+    ) -> float:
         """Tell the plan and how far the start is from the text prompt; return that gap."""
         first = candidates[0]
         with torch.no_grad():
-            started = first.method.materialize(begin(first.method, self._model, first.embeddings))
+            generator = torch.Generator().manual_seed(first.arguments.seed)
+            rows = space.folds[0].rows
+            module = begin(first.method, self._model, first.embeddings, generator, rows)
+            started = first.method.materialize(module)
             start_prefix = self._model.prefix([started])
             row = self._prepared.renderer.row_ids(self._prepared.validation[0])
             ours = self._model.logits([row], start_prefix, [[len(row) - 1]]).log_softmax(dim=-1)
