@@ -4,8 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
 
 from tests.tiny_models import (
+    ATTENDING,
     BOS,
     MAXIMUM_LENGTH,
     PAD,
@@ -17,11 +19,20 @@ from tests.tiny_models import (
     random_ids,
     tiny_model,
 )
-from tests.unpadded_reference import EVERYWHERE, ROWS, label_loss, random_embeddings
-from tuningfork.errors import ContextLengthError
+from tests.unpadded_reference import (
+    EVERYWHERE,
+    ROWS,
+    label_loss,
+    make_prompt,
+    random_embeddings,
+    relative_difference,
+    text_key_values,
+)
+from tuningfork.errors import ContextLengthError, PromptError
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions
+from tuningfork.models.prefix import backward_into
 
 ids = st.integers(PAD + 1, VOCABULARY_SIZE - 1)
 ragged_rows = st.lists(st.lists(ids, min_size=1, max_size=12), min_size=1, max_size=5)
@@ -47,6 +58,53 @@ def test_what_the_model_says_of_itself(model: FrozenModel) -> None:
 @pytest.mark.parametrize("architecture", ["bloom", "mamba"])
 def test_a_model_may_have_no_maximum_length(architecture: str) -> None:
     assert tiny_model(architecture).maximum_length is None
+
+
+@pytest.mark.parametrize("architecture", [*ATTENDING, *RECURRENT])
+@pytest.mark.parametrize("kind", ["tokens", "input"])
+def test_logits_inside_the_prompt_are_those_of_the_prompt_alone(architecture: str, kind: str) -> None:
+    model = tiny_model(architecture)
+    prompt = make_prompt(model, kind, 9)
+    prefix = model.prefix(prompt.segments)
+    with torch.no_grad():
+        expected = model.network(inputs_embeds=prompt.embedded[None], use_cache=False).logits[0]
+        for at in ([0, 8, 3], range(9), []):
+            found = model.prompt_logits(prefix, at)
+            assert found.shape == (len(at), VOCABULARY_SIZE)
+            assert torch.allclose(found, expected[list(at)], atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", *RECURRENT])
+def test_logits_inside_the_prompt_send_their_gradient_through_the_prompt(architecture: str) -> None:
+    model, labels = tiny_model(architecture), torch.tensor(random_ids(3, seed=8))
+    virtual = random_embeddings(model.network, 6, seed=2).requires_grad_()
+    prefix = model.prefix([InputPrompt(virtual)])
+    leaves = prefix.detached()
+    torch.autograd.backward(cross_entropy(model.prompt_logits(leaves, [1, 4, 5]), labels))
+    assert virtual.grad is None
+    backward_into(prefix, leaves)
+    whole = model.network(inputs_embeds=virtual[None], use_cache=False).logits[0]
+    expected = torch.autograd.grad(cross_entropy(whole[[1, 4, 5]], labels), [virtual])
+    assert virtual.grad is not None
+    assert relative_difference([virtual.grad], expected) < 1e-4
+
+
+def test_logits_of_tokens_that_are_not_there_are_refused(model: FrozenModel) -> None:
+    prefix = model.prefix([[BOS, 5, 6]])
+    for position in (-1, 3):
+        with pytest.raises(ValueError, match=rf"a prompt of 3 tokens has no position \[0, {position}\]"):
+            model.prompt_logits(prefix, [0, position])
+
+
+def test_keys_and_values_have_no_logits_but_what_follows_them_has(model: FrozenModel) -> None:
+    ids = [BOS, *random_ids(5, seed=1)]
+    expected = model.prompt_logits(model.prefix([ids]), [4, 5])
+    keys_and_values = text_key_values(model, ids[:4])
+    behind = model.prefix([keys_and_values, ids[4:]])
+    assert torch.allclose(model.prompt_logits(behind, [4, 5]), expected, atol=1e-4)
+    for prefix in (behind, model.prefix([keys_and_values])):
+        with pytest.raises(PromptError, match="the first 4 virtual tokens are keys and values, which have"):
+            model.prompt_logits(prefix, [3])
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gemma2", *RECURRENT])

@@ -116,7 +116,7 @@ def test_a_method_without_tokens_at_the_input_is_refused_before_anything_is_writ
     tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, tmp_path: Path
 ) -> None:
     wrong = options.model_copy(update={"methods": ("prefix_tuning",), "placements": ("suffix",)})
-    with pytest.raises(PromptError, match="prefix_tuning has no virtual tokens at the input"):
+    with pytest.raises(PromptError, match="prefix_tuning has no virtual tokens that could be"):
         tune(tasks["classification"], wrong, runs_folder=tmp_path / "runs", model=model)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
 from tuningfork.training.checkpoint import Checkpoint
 from tuningfork.tuning.soft.defaults import SEARCHED_METHODS
+from tuningfork.tuning.soft.method import ShowsRows
+from tuningfork.tuning.soft.registry import SOFT_METHODS
 
 # Of the run below, measured once: any change to reading, splitting, rendering, loss or optimizer shows here.
 PINNED_LOSSES = [5.6068, 2.5475, 1.8111, 1.0814, 1.8229, 0.2266]
@@ -80,6 +83,16 @@ def test_chosen_prompt_is_the_best_on_validation(finished: RunFolder, model: Fro
     assert candidate.log_loss < result.text_validation_log_loss
     validated = [line["log_loss"] for line in read_metrics(finished.path) if line["event"] == "Validated"]
     assert candidate.log_loss == pytest.approx(min(validated))
+
+
+def test_the_plan_counts_the_tokens_of_rows_that_a_prompt_shows(
+    tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, sink: RecordingSink
+) -> None:
+    for showing in (name for name, method in SOFT_METHODS.items() if isinstance(method, ShowsRows)):
+        plan(tasks["generation"], options.model_copy(update={"methods": (showing,)}), model=model, sink=sink)
+        counts = re.search(r"(\d+) virtual tokens for (\d+) tokens of text, log-prob", sink.messages[-1])
+        assert counts is not None
+        assert int(counts[1]) > int(counts[2])
 
 
 def test_every_method_is_tried_with_every_rate_and_then_more_seeds(

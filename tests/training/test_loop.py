@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.training.killed_training import MAX_STEPS
 from tests.training.toy_task import (
@@ -26,9 +27,11 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Training, TrainingOutcome, selection_score, train
+from tuningfork.training.objectives import TokenObjective
 from tuningfork.training.schedules import learning_rate_at
-from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.method import ShowsRows, SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS
+from tuningfork.types import TrainingRow
 
 ROOT = Path(__file__).parents[2]
 
@@ -381,6 +384,26 @@ def test_a_metric_where_lower_is_better_chooses_the_lowest(
     errors = [(0.5, 1.0), (0.2, 2.0), (0.3, 3.0)]
     _, outcome = stop_step(model, any_method, errors, patience=0, num_rows=100, higher_is_better=False)
     assert outcome.progress.best == Validation(0.2, 2.0, 100)
+
+
+@pytest.mark.parametrize("showing", [m for m in SOFT_METHODS.values() if isinstance(m, ShowsRows)])
+def test_rows_that_the_prompt_shows_are_not_trained_on(model: FrozenModel, showing: SoftMethod) -> None:
+    trained: list[TrainingRow] = []
+
+    class Spy(TokenObjective):
+        def losses(self, model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+            trained.extend(rows)
+            return super().losses(model, prefix, rows)
+
+    assert isinstance(showing, ShowsRows)
+    candidate = toy_candidate(model, showing, objective=Spy(), batch_size=4)
+    generator = torch.Generator().manual_seed(candidate.arguments.seed)
+    shown = set(showing.shown_rows(begin(showing, model, candidate.embeddings, generator, TRAINSET)))
+    left = [row for index, row in enumerate(TRAINSET) if index not in shown]
+    training = Training(model, candidate, TRAINSET, higher_is_better=True)
+    for _ in range(len(left)):
+        training.step()
+    assert {row.ids: trained.count(row) for row in trained} == {row.ids: 4 for row in left}
 
 
 def test_rows_that_are_missing_are_refused(model: FrozenModel, any_method: SoftMethod) -> None:

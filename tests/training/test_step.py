@@ -11,7 +11,7 @@ from tests.training.toy_task import TEXT, toy_rows, unshared_logits
 from tests.unpadded_reference import relative_difference
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.prefix import backward_into
+from tuningfork.models.prefix import PrefixState, backward_into
 from tuningfork.training.objectives import row_losses
 from tuningfork.training.step import accumulate_gradients
 from tuningfork.tuning.soft.method import SoftMethod, begin
@@ -110,6 +110,24 @@ def test_the_mean_of_micro_batch_means_would_be_found_out(
     found = [cast(Tensor, parameter.grad) for parameter in module.parameters()]
     assert abs(loss - expected_loss) / expected_loss > 1e-3
     assert relative_difference(found, expected) > 1e-2
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 4, 100])
+def test_a_loss_of_the_methods_own_counts_once(
+    model: FrozenModel, method: SoftMethod, micro_batch_size: int
+) -> None:
+    def own_loss(prefix: PrefixState) -> Tensor:
+        return torch.stack([3 * tensor.square().mean() for tensor in prefix.tensors()]).sum()
+
+    module = begin(method, model, model.embed(TEXT).float())
+    prompt = method.materialize(module)
+    loss = accumulate_gradients(model, prompt, ROWS, micro_batch_size=micro_batch_size, own_loss=own_loss)
+    found = [cast(Tensor, parameter.grad) for parameter in module.parameters()]
+    module = begin(method, model, model.embed(TEXT).float())
+    prompt = method.materialize(module)
+    expected = reference_loss(model, prompt, ROWS) + own_loss(model.prefix([prompt]))
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert relative_difference(found, torch.autograd.grad(expected, list(module.parameters()))) < 1e-5
 
 
 def test_gradients_are_added_to_those_already_there(model: FrozenModel, method: SoftMethod) -> None:

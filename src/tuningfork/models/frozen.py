@@ -120,6 +120,19 @@ class FrozenModel:
             raise PromptError(f"{self.name} takes the plain path, where features of rows are not read")
         return self._path.features(rows, self._checked(rows, prefix, extra=0)[0], layers)
 
+    def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
+        """Next-token logits (N, V) in float32 after the tokens of the prompt itself named by `at`.
+
+        Differentiable in `prefix`, also where that is detached.
+
+        Raises:
+            PromptError: if a named token is one of a key-value prefix.
+            ValueError: if `at` names a position that the prompt does not have.
+        """
+        if any(not 0 <= position < prefix.num_tokens for position in at):
+            raise ValueError(f"a prompt of {prefix.num_tokens} tokens has no position {list(at)}")
+        return self._path.prompt_logits(prefix, at)
+
     def logits(self, rows: Sequence[TokenIds], prefix: Prefixes, at: Sequence[Sequence[int]]) -> Tensor:
         """Next-token logits (N, V) in float32 after the tokens of each row named by `at`; nothing else.
 

@@ -47,6 +47,9 @@ class ForwardPath(Protocol):
     def prefix(self, segments: Sequence[Segment]) -> PrefixState:
         """Read `segments` once; differentiable in the artefacts among them."""
 
+    def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
+        """Next-token logits (N, V) after the tokens of the prompt itself named by `at`, in order."""
+
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
     ) -> Tensor:

@@ -58,6 +58,10 @@ class PlainPath:
         embeddings = torch.cat(pieces)
         return PrefixState(embeddings.shape[0], embeddings=embeddings, virtual=virtual, offsets=offsets)
 
+    def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
+        """Next-token logits (N, V) after the tokens of the prompt named by `at`; it is run again for them."""
+        return self._logits((), prefix, 0)[list(at)].float()
+
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
     ) -> Tensor:
@@ -97,12 +101,16 @@ class PlainPath:
 
     def _row_logits(self, row: TokenIds, prefix: PrefixState, start: int) -> Tensor:
         """Logits (T, V) of one row, whose answer begins at `start`, in float32."""
+        return self._logits(row, prefix, start)[prefix.num_tokens :].float()
+
+    def _logits(self, row: TokenIds, prefix: PrefixState, start: int) -> Tensor:
+        """Logits (P + T, V) of the prompt and one row."""
         if prefix.embeddings is None:
             raise PromptError("the prefix was made by another model's path")
         text = add_offsets(embed_row(self._network, row, prefix.virtual)[None], [prefix.offsets], [start])
         embeddings = torch.cat([prefix.embeddings.to(text.dtype)[None], text], dim=1)
         output = self._network(inputs_embeds=embeddings, use_cache=False)
-        return cast(Tensor, output.logits[0, prefix.num_tokens :]).float()
+        return cast(Tensor, output.logits[0])
 
 
 def _one_each(prefixes: Sequence[PrefixState], rows: int) -> list[PrefixState]:

@@ -18,16 +18,18 @@ KeyValues = tuple[Tensor, Tensor]
 class PrefixState:
     """A prompt after it was read once.
 
-    `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend; `embeddings`
-    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so does
-    what changes the rows that follow: `instance`, where the prompt depends on the row; `virtual`, virtual
-    tokens (P, H) for places in the rows; `offsets` (M, H), added to the first tokens of each row.
+    `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend, and `states`
+    the last hidden states (P, H) of the tokens that were run, all but those of a key-value prefix;
+    `embeddings` (P, H) is set instead for models that take the plain path. All keep their autograd history,
+    and so does what changes the rows that follow: `instance`, where the prompt depends on the row; `virtual`,
+    virtual tokens (P, H) for places in the rows; `offsets` (M, H), added to the first tokens of each row.
     """
 
     num_tokens: int
     layers: tuple[KeyValues | None, ...] = ()
     embeddings: Tensor | None = None
     instance: InstancePrompt | None = None
+    states: Tensor | None = None
     virtual: Tensor | None = None
     offsets: Tensor | None = None
     context_key: Hashable = None
@@ -53,7 +55,8 @@ class PrefixState:
     def tensors(self) -> list[Tensor]:
         """Every tensor of the state, in a fixed order."""
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
-        found += [t for t in (self.embeddings, self.virtual, self.offsets) if t is not None]
+        single = (self.embeddings, self.states, self.virtual, self.offsets)
+        found += [tensor for tensor in single if tensor is not None]
         return found if self.instance is None else [*found, *self.instance.tensors()]
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "PrefixState":
@@ -63,6 +66,7 @@ class PrefixState:
             layers=layers,
             embeddings=None if self.embeddings is None else change(self.embeddings),
             instance=None if self.instance is None else self.instance.mapped(change),
+            states=None if self.states is None else change(self.states),
             virtual=None if self.virtual is None else change(self.virtual),
             offsets=None if self.offsets is None else change(self.offsets),
         )

@@ -94,8 +94,9 @@ class SharedPrefixPath:
             return state
         embeddings = torch.cat(pieces)[None]
         cache = new_cache(start)
-        self._run(embeddings, cache)
-        return replace(state, num_tokens=length + embeddings.shape[1], layers=cache_layers(cache))
+        states = self._run(embeddings, cache)[0]
+        length += embeddings.shape[1]
+        return replace(state, num_tokens=length, layers=cache_layers(cache), states=states)
 
     def _context_key(self, segments: Sequence[Segment]) -> Hashable:
         """What rows' words are read behind, if neither a prompt in training nor the network changes it."""
@@ -107,6 +108,14 @@ class SharedPrefixPath:
         if isinstance(first, PlacedPrompt) and min(first.prefix_ids, default=0) >= 0:
             return first.prefix_ids
         return None
+
+    def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
+        """Next-token logits (N, V) after the tokens of the prompt named by `at`; nothing is run again."""
+        states = embed_segment(self._network, ()) if prefix.states is None else prefix.states
+        not_run = prefix.num_tokens - len(states)
+        if min(at, default=not_run) < not_run:
+            raise PromptError(f"the first {not_run} virtual tokens are keys and values, which have no logits")
+        return self._head(states.to(self._network.dtype)[[place - not_run for place in at]])
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]

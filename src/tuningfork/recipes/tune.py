@@ -184,7 +184,10 @@ class _Tuning:
         first, example = candidates[0], self._prepared.validation[0]
         renderer = space.rows[first.placement].arrangement.renderer
         with torch.no_grad():
-            started = first.method.materialize(begin(first.method, self._model, first.embeddings))
+            generator = torch.Generator().manual_seed(first.arguments.seed)
+            rows = space.rows[first.placement].folds[0].rows
+            module = begin(first.method, self._model, first.embeddings, generator, rows)
+            started = first.method.materialize(module)
             start_prefix = self._model.prefix([started])
             ours = self._next_log_probabilities(renderer.row_ids(example), start_prefix)
             theirs = self._next_log_probabilities(self._prepared.renderer.row_ids(example), text_prefix)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ from tuningfork.training.optimizer import build_optimizer, set_learning_rate
 from tuningfork.training.schedules import learning_rate_at
 from tuningfork.training.step import accumulate_gradients
 from tuningfork.tuning.soft.defaults import Placement
-from tuningfork.tuning.soft.method import SoftMethod, begin
+from tuningfork.tuning.soft.method import AddsLoss, Constrained, ShowsRows, SoftMethod, begin
 from tuningfork.types import TrainingRow
 
 Validate = Callable[[PrefixState], Validation]
@@ -91,7 +92,10 @@ class Training:
         generator = torch.Generator().manual_seed(arguments.seed)
         self._module = begin(candidate.method, model, candidate.embeddings, generator, rows)
         self._optimizer = build_optimizer(candidate.method, self._module, arguments)
-        self._sampler = RowSampler(len(rows), arguments.batch_size, seed=arguments.seed)
+        method = candidate.method
+        shown = set(method.shown_rows(self._module)) if isinstance(method, ShowsRows) else set()
+        self._row_indices = [index for index in range(len(rows)) if index not in shown]
+        self._sampler = RowSampler(len(self._row_indices), arguments.batch_size, seed=arguments.seed)
         self._best_module = self._state()
         self.progress = Progress()
 
@@ -104,21 +108,25 @@ class Training:
         """Take one optimizer step."""
         started = time.perf_counter()
         arguments, progress = self._candidate.arguments, self.progress
+        method, module = self._candidate.method, self._module
         rate = learning_rate_at(progress.step, arguments)
         set_learning_rate(self._optimizer, rate)
-        batch = [self._rows[index] for index in self._sampler.next_batch()]
+        batch = [self._rows[self._row_indices[drawn]] for drawn in self._sampler.next_batch()]
         self._optimizer.zero_grad(set_to_none=True)
         loss = accumulate_gradients(
             self._model,
-            self._candidate.method.materialize(self._module),
+            method.materialize(module),
             batch,
             micro_batch_size=arguments.micro_batch_size,
             objective=self._candidate.objective,
+            own_loss=partial(method.own_loss, self._model, module) if isinstance(method, AddsLoss) else None,
         )
         norm = nn.utils.clip_grad_norm_(
-            self._module.parameters(), arguments.max_gradient_norm or float("inf"), error_if_nonfinite=False
+            module.parameters(), arguments.max_gradient_norm or float("inf"), error_if_nonfinite=False
         ).item()
         self._optimizer.step()
+        if isinstance(method, Constrained):
+            method.constrain(module)
         seconds = time.perf_counter() - started
         self.progress = replace(
             progress, step=progress.step + 1, seconds=progress.seconds + seconds, last_loss=loss

@@ -1,10 +1,12 @@
 """The loss of an effective batch and its gradient, in micro-batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
 
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.prefix import backward_into
+from tuningfork.models.prefix import PrefixState, backward_into
 from tuningfork.training.objectives import Objective, TokenObjective
 from tuningfork.types import TrainingRow
 
@@ -18,8 +20,11 @@ def accumulate_gradients(
     *,
     micro_batch_size: int,
     objective: Objective = _TOKENS,
+    own_loss: Callable[[PrefixState], Tensor] | None = None,
 ) -> float:
     """Add the gradient of the mean loss over `rows` to the prompt's parameters; return that loss.
+
+    A method's own loss is added to both. It looks at the prompt alone, so it is computed once for all rows.
 
     The prompt runs once. Micro-batches continue from its detached state and leave their gradients there,
     divided by what the objective counts in the whole batch (label tokens, by default), and one backward sends
@@ -33,6 +38,10 @@ def accumulate_gradients(
     for start in range(0, len(by_length), micro_batch_size):
         losses = objective.losses(model, leaves, by_length[start : start + micro_batch_size])
         loss = losses.sum() / count
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    if own_loss is not None:
+        loss = own_loss(leaves)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     backward_into(prefix, leaves)

@@ -21,9 +21,9 @@ from tests.training.toy_task import TEXT, TRAINSET, RecordingSink, toy_candidate
 from tuningfork.models.artefacts import DecomposedPrompt, InputPrompt, InstancePrompt, KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.training.checkpoint import Checkpoint
-from tuningfork.training.loop import Training
+from tuningfork.training.loop import Candidate, Training
 from tuningfork.training.step import accumulate_gradients
-from tuningfork.tuning.soft.method import SoftMethod, begin
+from tuningfork.tuning.soft.method import Constrained, ShowsRows, SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 
 PACKAGE = Path(tuningfork.__file__).parent
@@ -45,7 +45,13 @@ def model() -> FrozenModel:
 
 
 def start(model: FrozenModel, method: SoftMethod, ids: list[int]) -> nn.Module:
+    """From the text alone: without rows, a method that shows rows shows none."""
     return begin(method, model, model.embed(ids).float())
+
+
+def training_generator(candidate: Candidate) -> torch.Generator:
+    """As a training of `candidate` draws its start from."""
+    return torch.Generator().manual_seed(candidate.arguments.seed)
 
 
 @torch.no_grad()
@@ -97,6 +103,19 @@ def test_step_0_equals_the_text_prompt(architecture: str, method: SoftMethod) ->
     assert (found - expected).abs().max() <= 1e-5
     without = model.logits(ROWS, model.prefix([]), EVERYWHERE)
     assert (without - expected).abs().max() > 0.1
+
+
+def test_step_0_equals_the_text_prompt_with_the_rows_that_are_shown(
+    model: FrozenModel, method: SoftMethod
+) -> None:
+    module = begin(method, model, model.embed(TEXT).float(), rows=TRAINSET)
+    shown = method.shown_rows(module) if isinstance(method, ShowsRows) else ()
+    assert bool(shown) == isinstance(method, ShowsRows)
+    ids = [*TEXT, *(token for index in shown for token in TRAINSET[index].ids)]
+    prompt = method.materialize(module)
+    assert prompt.num_virtual_tokens == len(ids)
+    found = model.logits(ROWS, model.prefix([prompt]), EVERYWHERE)
+    assert (found - model.logits(ROWS, model.prefix([ids]), EVERYWHERE)).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("architecture", RECURRENT)
@@ -156,10 +175,11 @@ def test_training_lowers_the_loss_and_leaves_every_weight_bit_equal(
 
     assert sum(sink.losses[-5:]) / 5 < sink.losses[0] - 1.5
     validations = sink.validations
-    # The first token decides the answer, which the mean of a row's tokens tells only in part.
-    gain = 0.5 if method.kind == "instance" else 1.0
+    # The first token decides the answer, which the mean of a row's tokens tells only in part; and what is
+    # held near its start learns less, and not for long.
+    gain = 0.3 if isinstance(method, Constrained) else 0.5 if method.kind == "instance" else 1.0
     assert validations[-1].log_loss < validations[0].log_loss - gain
-    assert outcome.progress.best_step == 50
+    assert outcome.progress.best_step >= (25 if isinstance(method, Constrained) else 50)
     assert model.network.state_dict().keys() == weights.keys()
     for name, weight in model.network.state_dict().items():
         assert torch.equal(weight, weights[name]), name
@@ -174,12 +194,12 @@ def test_a_stored_training_gives_the_same_output(
     for _ in range(3):
         training.step()
     training.checkpoint().save(tmp_path / "toy")
-    module = begin(method, model, candidate.embeddings, rows=TRAINSET)
+    module = begin(method, model, candidate.embeddings, training_generator(candidate), TRAINSET)
     untrained = logits(model, method, module)
     module.load_state_dict(training.checkpoint().module)
     expected = logits(model, method, module)
 
-    other = begin(method, model, candidate.embeddings, rows=TRAINSET)
+    other = begin(method, model, candidate.embeddings, training_generator(candidate), TRAINSET)
     other.load_state_dict(Checkpoint.load(tmp_path / "toy").module)
     assert torch.equal(logits(model, method, other), expected)
     assert not torch.allclose(expected, untrained, atol=0.1)
@@ -195,8 +215,7 @@ def test_a_bfloat16_model_has_its_prompt_trained_in_float32(method: SoftMethod, 
     )
     train_toy(model, candidate, tmp_path / "toy", sink=sink)
     checkpoint = Checkpoint.load(tmp_path / "toy")
-    generator = torch.Generator().manual_seed(candidate.arguments.seed)
-    started = begin(method, model, candidate.embeddings, generator, TRAINSET)
+    started = begin(method, model, candidate.embeddings, training_generator(candidate), TRAINSET)
     assert started.state_dict().keys() == checkpoint.module.keys()
     assert {tensor.dtype for tensor in checkpoint.module.values()} == {torch.float32}
     for name, parameter in started.named_parameters():

@@ -20,6 +20,7 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "p_tuning_mlp": (0.001, 0.003, 0.01),
         "projected_prefix_tuning": (0.001, 0.003, 0.01),
         "cartridge": (0.01, 0.03, 0.1, 0.2),
+        "context_aware_prompt_tuning": (0.001, 0.003, 0.01),
         "idpg": (0.003, 0.01),
         "dept": (0.01, 0.03, 0.1),
         "multitask_prompt_tuning": (0.03, 0.1),

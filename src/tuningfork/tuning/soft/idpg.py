@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import ClassVar, cast
 
 import torch
@@ -12,8 +11,8 @@ from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, InstancePrompt
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.instance import answer_start
 from tuningfork.tuning.soft.method import Kind
+from tuningfork.tuning.soft.row_parts import input_of, shared_ending
 from tuningfork.types import TokenIds, TrainingRow
 
 _BOTTLENECK = 16
@@ -51,8 +50,8 @@ class IDPG:
             raise PromptError(
                 f"idpg is not possible with {model.name}: {model.support.reason}; use prompt tuning"
             )
-        inputs = [_input_of(row) for row in rows[:_MOST_ROWS_READ]]
-        num_shifted = _shared_ending(inputs)
+        inputs = [input_of(row) for row in rows[:_MOST_ROWS_READ]]
+        num_shifted = min(max(1, shared_ending(inputs)), _MOST_SHIFTED_TOKENS)
         words = [ids[:-num_shifted] or ids[:1] for ids in inputs]
         return InstanceGenerator(model, tokens, words, num_shifted, generator)
 
@@ -95,18 +94,6 @@ class InstanceGenerator(nn.Module):
         return InstancePrompt(
             self.front, self.shift, self.down, self.up, self.mean, self.scale, self._layers_read
         )
-
-
-def _input_of(row: TrainingRow) -> TokenIds:
-    """What stands before the last answer of `row`."""
-    return row.ids[: answer_start([position - 1 for position in row.label_positions], row.ids)]
-
-
-def _shared_ending(inputs: Sequence[TokenIds]) -> int:
-    """How many tokens all inputs end with: a chat header, or whatever else is there; at least 1."""
-    columns = zip(*(reversed(ids) for ids in inputs), strict=False)
-    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-    return min(max(1, shared), _MOST_SHIFTED_TOKENS)
 
 
 def _lower_layers(model: FrozenModel) -> tuple[int, ...]:

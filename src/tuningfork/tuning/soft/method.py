@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TrainingRow
 
 Kind = Literal["input", "offset", "key-value", "instance", "placed"]
@@ -25,7 +26,8 @@ class SoftMethod(Protocol):
     parameters learn at different rates says so by `HasRateFactors`.
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
-      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would.
+      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would, or, if
+      the method shows rows and is given some, as the text with these rows behind it.
     - `materialize` is differentiable in the module's parameters, has no side effects, and depends on nothing
       else.
     """
@@ -59,6 +61,36 @@ class HasRateFactors(Protocol):
     @property
     def rate_factors(self) -> Mapping[str, float]:
         """How many times the learning rate a parameter learns at, by its name in the module; else 1."""
+
+
+@runtime_checkable
+class ShowsRows(Protocol):
+    """A method whose prompt holds some of the training rows with their answers.
+
+    Each of them would find its own answer in the prompt, so none is trained on as a row.
+    """
+
+    def shown_rows(self, module: nn.Module) -> Sequence[int]:
+        """Indices of the rows that stand in the prompt behind the text, in order."""
+
+
+@runtime_checkable
+class AddsLoss(Protocol):
+    """A method with a loss that does not depend on the rows of a step."""
+
+    def own_loss(self, model: FrozenModel, module: nn.Module, prefix: PrefixState) -> Tensor:
+        """What is added to the mean loss of the rows, a scalar, differentiable in the tensors of `prefix`.
+
+        `prefix` is the prompt after it was read, detached: gradients join those of the rows there.
+        """
+
+
+@runtime_checkable
+class Constrained(Protocol):
+    """A method whose parameters must stay within bounds."""
+
+    def constrain(self, module: nn.Module) -> None:
+        """Bring the parameters back within bounds, in place; called after every optimizer step."""
 
 
 def begin(

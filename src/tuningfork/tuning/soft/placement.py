@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, PlacedPrompt
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.tuning.soft.method import HasRateFactors, Kind, SoftMethod
+from tuningfork.tuning.soft.method import HasRateFactors, Kind, ShowsRows, SoftMethod
 from tuningfork.types import TokenIds, TrainingRow
 
 
@@ -29,9 +29,9 @@ class Placed:
         Raises:
             PromptError: if they are not at the input.
         """
-        if method.kind != "input":
+        if method.kind != "input" or isinstance(method, ShowsRows):
             raise PromptError(
-                f"{method.name} has no virtual tokens at the input that could be placed elsewhere; "
+                f"{method.name} has no virtual tokens that could be placed elsewhere; "
                 "choose --placement front, or another method"
             )
         self._method = method

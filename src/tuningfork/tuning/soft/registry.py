@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tuningfork.tuning.soft.cartridge import Cartridge
+from tuningfork.tuning.soft.context_aware_prompt_tuning import ContextAwarePromptTuning
 from tuningfork.tuning.soft.defaults import check_method_name
 from tuningfork.tuning.soft.dept import DePT
 from tuningfork.tuning.soft.idpg import IDPG
@@ -25,6 +26,7 @@ SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
         "p_tuning_mlp": PTuningMLP(),
         "projected_prefix_tuning": ProjectedPrefixTuning(),
         "cartridge": Cartridge(),
+        "context_aware_prompt_tuning": ContextAwarePromptTuning(),
         "idpg": IDPG(),
         "dept": DePT(),
         "multitask_prompt_tuning": MultitaskPromptTuning(),
