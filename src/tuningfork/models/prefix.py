@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from tuningfork.models.artefacts import InstancePrompt
+from tuningfork.models.late import EmptySlots, PartialCache
 
 KeyValues = tuple[Tensor, Tensor]
 
@@ -27,6 +28,8 @@ class PrefixState:
     layers: tuple[KeyValues | None, ...] = ()
     embeddings: Tensor | None = None
     instance: InstancePrompt | None = None
+    empty: EmptySlots | None = None
+    """Slots that some layers leave out: those of tokens that enter above them."""
 
     def detached(self) -> "PrefixState":
         """The same state as new leaves that collect gradients, in float32 whatever the model runs in.
@@ -50,7 +53,7 @@ class PrefixState:
         layers = tuple(None if pair is None else (change(pair[0]), change(pair[1])) for pair in self.layers)
         embeddings = None if self.embeddings is None else change(self.embeddings)
         instance = None if self.instance is None else self.instance.mapped(change)
-        return PrefixState(self.num_tokens, layers, embeddings, instance)
+        return PrefixState(self.num_tokens, layers, embeddings, instance, self.empty)
 
 
 def backward_into(prefix: PrefixState, leaves: PrefixState) -> None:
@@ -63,13 +66,21 @@ def backward_into(prefix: PrefixState, leaves: PrefixState) -> None:
     torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
 
 
-def new_cache(layers: Sequence[KeyValues | None] = ()) -> DynamicCache:
+def new_cache(
+    layers: Sequence[KeyValues | None] = (), empty: EmptySlots | None = None, past: Tensor | None = None
+) -> DynamicCache:
     """A cache that keeps every token in every layer, filled with `layers`.
 
     A cache built from the model's config would cut sliding-window layers to the window and lose count of how
     many tokens a prefix had; with all tokens kept, the model's own mask applies the window correctly.
+
+    `empty` is left out by the layers it names. Where padding stands in front, the last `past` (B,) slots of
+    each row are real.
     """
-    cache = DynamicCache()
+    if empty is None:
+        cache = DynamicCache()
+    else:
+        cache = PartialCache(empty, None if past is None else _num_slots(layers) - past)
     for pair in layers:
         layer = DynamicLayer()  # type: ignore[no-untyped-call]
         if pair is not None:
@@ -124,12 +135,16 @@ def align_right(layers: Sequence[KeyValues | None], lengths: Tensor) -> list[Key
     `lengths[b]` slots are, so that every row continues at the same slot with nothing in between. Keys keep
     their positions: these are inside the keys, or counted from the mask.
     """
-    present = next(pair for pair in layers if pair is not None)[0]
-    slots = torch.arange(present.shape[2], device=present.device)
-    source = (slots[None] - (present.shape[2] - lengths)[:, None]).clamp(min=0)  # (B, S)
+    num_slots = _num_slots(layers)
+    slots = torch.arange(num_slots, device=lengths.device)
+    source = (slots[None] - (num_slots - lengths)[:, None]).clamp(min=0)  # (B, S)
 
     def move(tensor: Tensor) -> Tensor:
         index = source[:, None, :, None].expand(-1, tensor.shape[1], -1, tensor.shape[3])
         return tensor.gather(2, index)
 
     return [None if pair is None else (move(pair[0]), move(pair[1])) for pair in layers]
+
+
+def _num_slots(layers: Sequence[KeyValues | None]) -> int:
+    return next(pair for pair in layers if pair is not None)[0].shape[2]

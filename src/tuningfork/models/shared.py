@@ -23,6 +23,7 @@ from tuningfork.models.batch import pad_rows
 from tuningfork.models.embedding import embed_ids, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
+from tuningfork.models.late import EmptySlots, EntryCache
 from tuningfork.models.packing import additive_mask, pack_stems
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import (
@@ -63,6 +64,8 @@ class Opening:
     """Hidden states (B, W, H) of the words that were read before."""
     num_read: tuple[int, ...] = ()
     """How many these are in each row."""
+    empty: EmptySlots | None = None
+    """Slots of the prefix that some layers leave out."""
     num_past: int = field(init=False)
     """Slots of the cache before the rows are run."""
 
@@ -93,6 +96,8 @@ class SharedPrefixPath:
         self._head = head
         self.packs_choices = False
         """Whether the network takes a mask of ours, found out by `probe_support`."""
+        self.leaves_out_slots = False
+        """Whether a layer can be kept from seeing slots that others see, found out by `probe_late_entry`."""
         self._takes_positions = "position_ids" in inspect.signature(self._decoder.forward).parameters
 
     @property
@@ -110,19 +115,36 @@ class SharedPrefixPath:
         start: tuple[KeyValues | None, ...] = ()
         length = 0
         instance: InstancePrompt | None = None
+        empty: EmptySlots | None = None
         if segments and isinstance(segments[0], InstancePrompt):
             instance = self._checked_instance(segments[0])
             segments = [InputPrompt(instance.front), *segments[1:]]
         elif segments and isinstance(segments[0], KeyValuePrefix):
             start, length = self._key_value_layers(segments[0]), segments[0].num_virtual_tokens
+            absent = frozenset(index for index, pair in enumerate(segments[0].layers) if pair is None)
+            empty = EmptySlots(absent, length) if absent else None
             segments = segments[1:]
         pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
         if not pieces:
-            return PrefixState(length, start, instance=instance)
+            return PrefixState(length, start, instance=instance, empty=empty)
         embeddings = torch.cat(pieces)[None]
-        cache = new_cache(start)
+        cache = new_cache(start, empty)
         self._run(embeddings, cache)
-        return PrefixState(length + embeddings.shape[1], cache_layers(cache), instance=instance)
+        return PrefixState(length + embeddings.shape[1], cache_layers(cache), instance=instance, empty=empty)
+
+    @torch.no_grad()
+    def states_before(self, layer: int, embeddings: Tensor) -> Tensor:
+        """Hidden states (P, H) that `layer` is given for tokens (P, H) in front."""
+        output = self._call(embeddings[None], new_cache(), output_hidden_states=True)
+        return cast(Tensor, output.hidden_states[layer][0])
+
+    def enter(self, layer: int, states: Tensor) -> KeyValuePrefix:
+        """Keys and values of `states` (P, H) that enter at `layer`, in it and above; differentiable."""
+        cache = EntryCache(layer, states[None])
+        # What the layers below are given does not matter, so nothing that is learned is.
+        self._run(torch.zeros_like(states)[None], cache)
+        pairs = [pair and (pair[0][0].float(), pair[1][0].float()) for pair in cache_layers(cache)]
+        return KeyValuePrefix((*[None] * layer, *pairs[layer:]))
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
@@ -155,7 +177,7 @@ class SharedPrefixPath:
         if not stems:
             return scores
         layers, past = opening.aligned()
-        for stem, after in self._read_stems(layers, past, list(stems)):
+        for stem, after in self._read_stems(layers, opening.empty, past, list(stems)):
             later = self._head(after).log_softmax(dim=-1)
             for index in stems[stem]:
                 for step, token in enumerate(choices[index][1:]):
@@ -194,7 +216,7 @@ class SharedPrefixPath:
         hidden = self._run_opening(opening)
         logits = self._head(hidden[torch.arange(len(rows)), opening.lengths - 1])
         layers, total = opening.aligned()
-        cache = new_cache(layers)
+        cache = new_cache(layers, opening.empty, total)
         while True:
             tokens = choose.step(logits)
             if choose.is_done:
@@ -215,7 +237,10 @@ class SharedPrefixPath:
         layers = []
         for index, (pair, expected) in enumerate(zip(prefix.layers, self._layer_shapes, strict=True)):
             if pair is None:
-                raise PromptError(f"the prefix has no keys and values for layer {index}")
+                if not self.leaves_out_slots:
+                    raise PromptError(f"the prefix has no keys and values for layer {index}")
+                layers.append(self._zeros(expected, prefix.num_virtual_tokens))
+                continue
             found = _head_shapes(pair)
             if found != expected:
                 raise PromptError(
@@ -224,6 +249,14 @@ class SharedPrefixPath:
                 )
             layers.append((pair[0][None].to(self.device, dtype), pair[1][None].to(self.device, dtype)))
         return tuple(layers)
+
+    def _zeros(self, shapes: HeadShapes, count: int) -> KeyValues:
+        """What fills `count` slots that a layer leaves out."""
+        keys, values = (
+            torch.zeros(1, heads, count, size, device=self.device, dtype=self._network.dtype)
+            for heads, size in shapes
+        )
+        return keys, values
 
     @cached_property
     @torch.no_grad()
@@ -260,7 +293,10 @@ class SharedPrefixPath:
         if instance is None:
             batch = pad_rows(rows, device=self.device)
             return Opening(
-                embed_ids(self._network, batch.ids), batch.lengths, self._cache_for(rows, prefixes)
+                embed_ids(self._network, batch.ids),
+                batch.lengths,
+                self._cache_for(rows, prefixes),
+                empty=prefixes[0].empty,
             )
         if len(prefixes) > 1:
             raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
@@ -317,7 +353,9 @@ class SharedPrefixPath:
 
     def _cache_for(self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]) -> DynamicCache:
         states = [prefix.to(self._network.dtype) for prefix in prefixes]
-        return new_cache(expand_prefix(states, len(rows)))
+        if len({prefix.empty for prefix in prefixes}) > 1:
+            raise PromptError("rows whose prompts enter at different layers cannot be mixed in one batch")
+        return new_cache(expand_prefix(states, len(rows)), states[0].empty)
 
     def _run(self, embeddings: Tensor, cache: DynamicCache) -> Tensor:
         """Hidden states (B, T, H) of tokens that follow `cache` directly; padding, if any, is at the end."""
@@ -349,7 +387,11 @@ class SharedPrefixPath:
         return cast(Tensor, output.last_hidden_state)
 
     def _read_stems(
-        self, layers: Sequence[KeyValues | None], past: Tensor, stems: Sequence[Stem]
+        self,
+        layers: Sequence[KeyValues | None],
+        empty: EmptySlots | None,
+        past: Tensor,
+        stems: Sequence[Stem],
     ) -> Iterator[tuple[Stem, Tensor]]:
         """Each stem with its hidden states (B, t, H) after every row."""
         rows = past.shape[0]
@@ -363,7 +405,8 @@ class SharedPrefixPath:
             ]
             ids = pad_rows(some, device=self.device).ids.repeat(rows, 1)
             embeddings = embed_ids(self._network, ids)
-            hidden = self._continue(embeddings, new_cache(repeated), past.repeat_interleave(count))
+            every_past = past.repeat_interleave(count)
+            hidden = self._continue(embeddings, new_cache(repeated, empty, every_past), every_past)
             for index, stem in enumerate(some):
                 yield stem, hidden[index::count, : len(stem)]
 
