@@ -20,12 +20,14 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "projected_prefix_tuning": (0.001, 0.003, 0.01),
         "cartridge": (0.01, 0.03, 0.1, 0.2),
         "idpg": (0.003, 0.01),
+        "late_prompt_tuning": (0.03, 0.1, 0.3),
     }
 )
 """Learning rates of AdamW to try, by method."""
 
 SEARCHED_METHODS = ("prefix_tuning", "prompt_tuning", "idpg")
-"""Methods that are tried when the user names none: one of each kind, as each costs its own trainings."""
+"""Methods that are tried when the user names none: one of each kind but "late", as each costs its own
+trainings."""
 
 NUM_VIRTUAL_TOKENS_WITHOUT_TEXT = 20
 """P where there is no text prompt to take it from."""

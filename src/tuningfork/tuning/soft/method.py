@@ -10,8 +10,8 @@ from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.types import TrainingRow
 
-Kind = Literal["input", "key-value", "instance"]
-"""Input embeddings, keys and values, or embeddings that depend on the row."""
+Kind = Literal["input", "key-value", "late", "instance"]
+"""Input embeddings, keys and values in every layer or in upper ones, or embeddings that depend on the row."""
 
 
 class SoftMethod(Protocol):
@@ -23,7 +23,8 @@ class SoftMethod(Protocol):
     A method that learns through a network keeps it in the module, and folds it into what it makes.
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
-      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would.
+      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would; of a
+      "late" prompt the upper layers must keep what they keep of that text, which the lower ones do not see.
     - `materialize` is differentiable in the module's parameters, has no side effects, and depends on nothing
       else.
     """

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from tuningfork.tuning.soft.cartridge import Cartridge
 from tuningfork.tuning.soft.defaults import check_method_name
 from tuningfork.tuning.soft.idpg import IDPG
+from tuningfork.tuning.soft.late_prompt_tuning import LatePromptTuning
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.p_tuning import PTuning
 from tuningfork.tuning.soft.p_tuning_mlp import PTuningMLP
@@ -24,6 +25,7 @@ SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
         "projected_prefix_tuning": ProjectedPrefixTuning(),
         "cartridge": Cartridge(),
         "idpg": IDPG(),
+        "late_prompt_tuning": LatePromptTuning(),
     }
 )
 
