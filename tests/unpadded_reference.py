@@ -4,12 +4,13 @@ Every batched path is compared with it, over prompts given as tokens, as an `Inp
 `KeyValuePrefix`.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from tests.tiny_models import BOS, random_ids
@@ -71,13 +72,61 @@ def row_logits(network: PreTrainedModel, prompt: Tensor, row: Sequence[int]) -> 
 
 
 def row_logits_after(
-    network: PreTrainedModel, layers: Sequence[tuple[Tensor, Tensor]], row: Sequence[int]
+    network: PreTrainedModel, layers: Sequence[tuple[Tensor, Tensor] | None], row: Sequence[int]
 ) -> Tensor:
-    """Logits (T, V) of one row behind keys and values (A, P, D) per layer."""
+    """Logits (T, V) of one row behind keys and values (A, P, D) per layer, or None where it has none."""
+    if None in layers:
+        return _row_logits_by_layer(network, layers, row)
+    return cast(
+        Tensor, network(input_ids=torch.tensor([list(row)]), past_key_values=_filled(layers)).logits[0]
+    )
+
+
+def _filled(layers: Sequence[tuple[Tensor, Tensor] | None]) -> DynamicCache:
+    present = next(pair for pair in layers if pair is not None)
     cache = DynamicCache()
-    for index, (keys, values) in enumerate(layers):
+    for index, pair in enumerate(layers):
+        keys, values = pair or map(torch.zeros_like, present)
         cache.update(keys[None], values[None], index)
-    return cast(Tensor, network(input_ids=torch.tensor([list(row)]), past_key_values=cache).logits[0])
+    return cache
+
+
+def layers_of(network: PreTrainedModel) -> nn.ModuleList:
+    """The layers of a tiny network, where its family keeps them."""
+    base: Any = network.base_model
+    base = getattr(base, "decoder", base)
+    return cast(nn.ModuleList, base.h if hasattr(base, "h") else base.layers)
+
+
+def positions_from(network: PreTrainedModel, start: int, count: int) -> dict[str, Tensor]:
+    """Arguments that place tokens at `start` and after it, for networks that are told positions."""
+    takes_positions = "position_ids" in inspect.signature(network.base_model.forward).parameters
+    return {"position_ids": torch.arange(start, start + count)[None]} if takes_positions else {}
+
+
+def _row_logits_by_layer(
+    network: PreTrainedModel, layers: Sequence[tuple[Tensor, Tensor] | None], row: Sequence[int]
+) -> Tensor:
+    """The network is run once for each layer, behind the prefix or without it, as that layer needs it.
+
+    Only what this layer makes is kept, and given to the next one in the next run.
+    """
+    count = next(pair for pair in layers if pair is not None)[0].shape[1]
+    arguments = positions_from(network, count, len(row))
+    ids, output = torch.tensor([list(row)]), None
+    for index, (pair, layer) in enumerate(zip(layers, layers_of(network), strict=True)):
+        states = None if output is None else output.hidden_states[index]
+        handle = layer.register_forward_pre_hook(_giving(states))
+        cache = DynamicCache() if pair is None else _filled(layers)
+        output = network(input_ids=ids, past_key_values=cache, output_hidden_states=True, **arguments)
+        handle.remove()
+    assert output is not None
+    return cast(Tensor, output.logits[0])
+
+
+def _giving(states: Tensor | None) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
+    """A hook that gives a layer `states` in place of its input, or its input where they are None."""
+    return lambda _, args: args if states is None else (states, *args[1:])
 
 
 def shifted_row_logits(

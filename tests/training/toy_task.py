@@ -71,7 +71,7 @@ def unshared_logits(model: FrozenModel, prompt: SoftPrompt, ids: Sequence[int], 
     if isinstance(prompt, InputPrompt):
         return row_logits(model.network, prompt.embeddings, ids)
     assert isinstance(prompt, KeyValuePrefix)
-    return row_logits_after(model.network, [pair for pair in prompt.layers if pair is not None], ids)
+    return row_logits_after(model.network, prompt.layers, ids)
 
 
 def toy_validation(model: FrozenModel, rows: Sequence[TrainingRow] = VALSET) -> Validate:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import cast
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, PromptError
+from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
@@ -18,7 +20,7 @@ from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenC
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import PrefixState
 from tuningfork.models.shared import SharedPrefixPath
-from tuningfork.models.support import probe_support
+from tuningfork.models.support import probe_late_entry, probe_support
 from tuningfork.types import TokenIds
 
 Prefixes = PrefixState | Sequence[PrefixState]
@@ -50,7 +52,7 @@ class FrozenModel:
         self.name = name
         self._stored_dtype = stored_dtype or network.dtype
         self._identity: BaseIdentity | None = None
-        head = LogitsHead(network)
+        self._head = head = LogitsHead(network)
         shared, plain = SharedPrefixPath(network, head), PlainPath(network)
         self.support = probe_support(network, shared, plain, head)
         self._path: ForwardPath = shared if self.support.path == "shared" else plain
@@ -106,7 +108,28 @@ class FrozenModel:
         Raises:
             PromptError: if a soft prompt does not fit this model, or a key-value prefix is not in front.
         """
+        if any(isinstance(segment, KeyValuePrefix) and None in segment.layers for segment in segments):
+            return self._late_path().prefix(segments)
         return self._path.prefix(segments)
+
+    def states_before(self, layer: int, tokens: Tensor) -> Tensor:
+        """Hidden states (P, H) in float32 that `layer` is given for virtual tokens (P, H); without gradients.
+
+        Raises:
+            PromptError: if virtual tokens cannot enter above the first layer of this model.
+        """
+        tokens = tokens.to(self.device, self.dtype)
+        return self._late_path().states_before(layer, tokens).float()
+
+    def enter(self, layer: int, states: Tensor) -> KeyValuePrefix:
+        """A prefix in float32 of virtual tokens whose hidden states (P, H) enter at `layer`; differentiable.
+
+        They are at positions 0 to P - 1. Layers below keep nothing of them and do not see them.
+
+        Raises:
+            PromptError: if virtual tokens cannot enter above the first layer of this model.
+        """
+        return self._late_path().enter(layer, states.to(self.device, self.dtype))
 
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
         """Mean hidden states (B, F) of the tokens of each row behind `prefix` after each of `layers`.
@@ -219,6 +242,21 @@ class FrozenModel:
                 self._path.contexts = before
         else:
             yield contexts
+
+    def _late_path(self) -> SharedPrefixPath:
+        if self._late_refusal is None and isinstance(self._path, SharedPrefixPath):
+            return self._path
+        raise PromptError(
+            f"virtual tokens cannot enter above the first layer of {self.name}: {self._late_refusal}; "
+            "use prompt tuning"
+        )
+
+    @cached_property
+    def _late_refusal(self) -> str | None:
+        """Why virtual tokens cannot enter above the first layer, found out when some first do."""
+        if not isinstance(self._path, SharedPrefixPath):
+            return self.support.reason
+        return probe_late_entry(self.network, self._path, self._head)
 
     def _checked_choices(
         self, rows: Sequence[TokenIds], prefix: PrefixState, choices: Sequence[TokenIds]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from transformers import DynamicCache
 
+from tuningfork.models.late import EmptySlots
 from tuningfork.models.prefix import KeyValues, align_right, cache_layers
 from tuningfork.types import TokenIds
 
@@ -30,6 +31,8 @@ class Opening:
     """Hidden states (B, W, H) of the words that were read before."""
     num_read: tuple[int, ...] = ()
     """How many these are in each row."""
+    empty: EmptySlots | None = None
+    """Slots of the prefix that some layers leave out."""
     num_past: int = field(init=False)
     """Slots of the cache before the rows are run."""
 

@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from tuningfork.models.artefacts import InstancePrompt
+from tuningfork.models.late import EmptySlots, PartialCache
 
 KeyValues = tuple[Tensor, Tensor]
 
@@ -32,6 +33,8 @@ class PrefixState:
     states: Tensor | None = None
     virtual: Tensor | None = None
     offsets: Tensor | None = None
+    empty: EmptySlots | None = None
+    """Slots that some layers leave out: those of tokens that enter above them."""
     context_key: Hashable = None
     """Equal for prefixes that rows' words are read alike behind; None where training may change that."""
 
@@ -82,13 +85,21 @@ def backward_into(prefix: PrefixState, leaves: PrefixState) -> None:
     torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
 
 
-def new_cache(layers: Sequence[KeyValues | None] = ()) -> DynamicCache:
+def new_cache(
+    layers: Sequence[KeyValues | None] = (), empty: EmptySlots | None = None, past: Tensor | None = None
+) -> DynamicCache:
     """A cache that keeps every token in every layer, filled with `layers`.
 
     A cache built from the model's config would cut sliding-window layers to the window and lose count of how
     many tokens a prefix had; with all tokens kept, the model's own mask applies the window correctly.
+
+    `empty` is left out by the layers it names. Where padding stands in front, the last `past` (B,) slots of
+    each row are real.
     """
-    cache = DynamicCache()
+    if empty is None:
+        cache = DynamicCache()
+    else:
+        cache = PartialCache(empty, None if past is None else _num_slots(layers) - past)
     for pair in layers:
         layer = DynamicLayer()  # type: ignore[no-untyped-call]
         if pair is not None:
@@ -143,12 +154,16 @@ def align_right(layers: Sequence[KeyValues | None], lengths: Tensor) -> list[Key
     `lengths[b]` slots are, so that every row continues at the same slot with nothing in between. Keys keep
     their positions: these are inside the keys, or counted from the mask.
     """
-    present = next(pair for pair in layers if pair is not None)[0]
-    slots = torch.arange(present.shape[2], device=present.device)
-    source = (slots[None] - (present.shape[2] - lengths)[:, None]).clamp(min=0)  # (B, S)
+    num_slots = _num_slots(layers)
+    slots = torch.arange(num_slots, device=lengths.device)
+    source = (slots[None] - (num_slots - lengths)[:, None]).clamp(min=0)  # (B, S)
 
     def move(tensor: Tensor) -> Tensor:
         index = source[:, None, :, None].expand(-1, tensor.shape[1], -1, tensor.shape[3])
         return tensor.gather(2, index)
 
     return [None if pair is None else (move(pair[0]), move(pair[1])) for pair in layers]
+
+
+def _num_slots(layers: Sequence[KeyValues | None]) -> int:
+    return next(pair for pair in layers if pair is not None)[0].shape[2]

@@ -25,6 +25,7 @@ from tuningfork.models.context import ContextCache, ReadWords, join_rows, split_
 from tuningfork.models.embedding import check_width, embed_ids, embed_row, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
+from tuningfork.models.late import EmptySlots, EntryCache
 from tuningfork.models.offsets import add_offsets, offsets_of
 from tuningfork.models.opening import Opening, leading_words
 from tuningfork.models.packing import additive_mask, pack_stems
@@ -55,6 +56,8 @@ class SharedPrefixPath:
         self._head = head
         self.packs_choices = False
         """Whether the network takes a mask of ours, found out by `probe_support`."""
+        self.leaves_out_slots = False
+        """Whether a layer can be kept from seeing slots that others see, found out by `probe_late_entry`."""
         self._takes_positions = "position_ids" in inspect.signature(self._decoder.forward).parameters
         self.contexts = ContextCache(0)
         """Where words of rows are kept that training does not change."""
@@ -77,6 +80,7 @@ class SharedPrefixPath:
         instance: InstancePrompt | None = None
         virtual: Tensor | None = None
         key = self._context_key(segments)
+        empty: EmptySlots | None = None
         if segments and isinstance(segments[0], InstancePrompt):
             instance = self._checked_instance(segments[0])
             segments = [InputPrompt(instance.front), *segments[1:]]
@@ -85,15 +89,23 @@ class SharedPrefixPath:
             virtual = segments[0].embeddings.to(self.device)
         elif segments and isinstance(segments[0], KeyValuePrefix):
             start, length = self._key_value_layers(segments[0]), segments[0].num_virtual_tokens
+            absent = frozenset(index for index, pair in enumerate(segments[0].layers) if pair is None)
+            empty = EmptySlots(absent, length) if absent else None
             segments = segments[1:]
         pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
         state = PrefixState(
-            length, start, instance=instance, virtual=virtual, offsets=offsets, context_key=key
+            length,
+            start,
+            instance=instance,
+            virtual=virtual,
+            offsets=offsets,
+            empty=empty,
+            context_key=key,
         )
         if not pieces:
             return state
         embeddings = torch.cat(pieces)[None]
-        cache = new_cache(start)
+        cache = new_cache(start, empty)
         states = self._run(embeddings, cache)[0]
         length += embeddings.shape[1]
         return replace(state, num_tokens=length, layers=cache_layers(cache), states=states)
@@ -116,6 +128,20 @@ class SharedPrefixPath:
         if min(at, default=not_run) < not_run:
             raise PromptError(f"the first {not_run} virtual tokens are keys and values, which have no logits")
         return self._head(states.to(self._network.dtype)[[place - not_run for place in at]])
+
+    @torch.no_grad()
+    def states_before(self, layer: int, embeddings: Tensor) -> Tensor:
+        """Hidden states (P, H) that `layer` is given for tokens (P, H) in front."""
+        output = self._call(embeddings[None], new_cache(), output_hidden_states=True)
+        return cast(Tensor, output.hidden_states[layer][0])
+
+    def enter(self, layer: int, states: Tensor) -> KeyValuePrefix:
+        """Keys and values of `states` (P, H) that enter at `layer`, in it and above; differentiable."""
+        cache = EntryCache(layer, states[None])
+        # What the layers below are given does not matter, so nothing that is learned is.
+        self._run(torch.zeros_like(states)[None], cache)
+        pairs = [pair and (pair[0][0].float(), pair[1][0].float()) for pair in cache_layers(cache)]
+        return KeyValuePrefix((*[None] * layer, *pairs[layer:]))
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
@@ -148,7 +174,7 @@ class SharedPrefixPath:
         if not stems:
             return scores
         layers, past = opening.aligned()
-        for stem, after in self._read_stems(layers, past, list(stems)):
+        for stem, after in self._read_stems(layers, opening.empty, past, list(stems)):
             later = self._head(after).log_softmax(dim=-1)
             for index in stems[stem]:
                 for step, token in enumerate(choices[index][1:]):
@@ -187,7 +213,7 @@ class SharedPrefixPath:
         hidden = self._run_opening(opening)
         logits = self._head(hidden[torch.arange(len(rows)), opening.lengths - 1])
         layers, total = opening.aligned()
-        cache = new_cache(layers)
+        cache = new_cache(layers, opening.empty, total)
         while True:
             tokens = choose.step(logits)
             if choose.is_done:
@@ -208,7 +234,10 @@ class SharedPrefixPath:
         layers = []
         for index, (pair, expected) in enumerate(zip(prefix.layers, self._layer_shapes, strict=True)):
             if pair is None:
-                raise PromptError(f"the prefix has no keys and values for layer {index}")
+                if not self.leaves_out_slots:
+                    raise PromptError(f"the prefix has no keys and values for layer {index}")
+                layers.append(self._zeros(expected, prefix.num_virtual_tokens))
+                continue
             found = _head_shapes(pair)
             if found != expected:
                 raise PromptError(
@@ -217,6 +246,14 @@ class SharedPrefixPath:
                 )
             layers.append((pair[0][None].to(self.device, dtype), pair[1][None].to(self.device, dtype)))
         return tuple(layers)
+
+    def _zeros(self, shapes: HeadShapes, count: int) -> KeyValues:
+        """What fills `count` slots that a layer leaves out."""
+        keys, values = (
+            torch.zeros(1, heads, count, size, device=self.device, dtype=self._network.dtype)
+            for heads, size in shapes
+        )
+        return keys, values
 
     @cached_property
     @torch.no_grad()
@@ -264,7 +301,7 @@ class SharedPrefixPath:
         batch, cache = pad_rows(rows, device=self.device), self._cache_for(rows, prefixes)
         embeddings = embed_ids(self._network, batch.ids, [prefix.virtual for prefix in prefixes])
         embeddings = add_offsets(embeddings, [prefix.offsets for prefix in prefixes], ends)
-        return Opening(embeddings, batch.lengths, cache)
+        return Opening(embeddings, batch.lengths, cache, empty=prefixes[0].empty)
 
     def _open_shifted(
         self,
@@ -342,7 +379,9 @@ class SharedPrefixPath:
 
     def _cache_for(self, rows: Sized, prefixes: Sequence[PrefixState]) -> DynamicCache:
         states = [prefix.to(self._network.dtype) for prefix in prefixes]
-        return new_cache(expand_prefix(states, len(rows)))
+        if len({prefix.empty for prefix in prefixes}) > 1:
+            raise PromptError("rows whose prompts enter at different layers cannot be mixed in one batch")
+        return new_cache(expand_prefix(states, len(rows)), states[0].empty)
 
     def _run(self, embeddings: Tensor, cache: DynamicCache) -> Tensor:
         """Hidden states (B, T, H) of tokens that follow `cache` directly; padding, if any, is at the end."""
@@ -374,7 +413,11 @@ class SharedPrefixPath:
         return cast(Tensor, output.last_hidden_state)
 
     def _read_stems(
-        self, layers: Sequence[KeyValues | None], past: Tensor, stems: Sequence[Stem]
+        self,
+        layers: Sequence[KeyValues | None],
+        empty: EmptySlots | None,
+        past: Tensor,
+        stems: Sequence[Stem],
     ) -> Iterator[tuple[Stem, Tensor]]:
         """Each stem with its hidden states (B, t, H) after every row."""
         rows = past.shape[0]
@@ -388,7 +431,8 @@ class SharedPrefixPath:
             ]
             ids = pad_rows(some, device=self.device).ids.repeat(rows, 1)
             embeddings = embed_ids(self._network, ids)
-            hidden = self._continue(embeddings, new_cache(repeated), past.repeat_interleave(count))
+            every_past = past.repeat_interleave(count)
+            hidden = self._continue(embeddings, new_cache(repeated, empty, every_past), every_past)
             for index, stem in enumerate(some):
                 yield stem, hidden[index::count, : len(stem)]
 

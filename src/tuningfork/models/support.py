@@ -1,7 +1,8 @@
 """Which path a model takes: the shared prefix, or one plain row at a time."""
 
+import inspect
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +12,9 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from tuningfork.errors import ModelError
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
+from tuningfork.models.late import EntryCache, direct_layers, find_layers
 from tuningfork.models.plain import PlainPath
+from tuningfork.models.prefix import PrefixState, new_cache
 from tuningfork.models.shared import SharedPrefixPath
 
 
@@ -60,7 +63,7 @@ def probe_support(
             token ids.
     """
     support = inspect_support(network)
-    ids = [(7 + 13 * index) % embedding_weight(network).shape[0] for index in range(6)]
+    ids = _probe_ids(network)
     native = network(input_ids=torch.tensor([ids], device=plain.device), use_cache=False).logits[0].float()
     _check_rows(network, plain, ids, native)
     if support.path == "plain":
@@ -123,6 +126,67 @@ def _can_pack(network: PreTrainedModel, shared: SharedPrefixPath, ids: list[int]
     except Exception:
         return False
     return _agree(scores[0, 1], expected, network.dtype)
+
+
+@torch.no_grad()
+def probe_late_entry(network: PreTrainedModel, shared: SharedPrefixPath, head: LogitsHead) -> str | None:
+    """Why virtual tokens cannot enter above the first layer of `network`; None if they can, from now on.
+
+    The hooks this takes then stay on the layers; runs without such tokens do not change by them.
+    """
+    kind, num_layers = network.config.model_type, len(shared.prefix([[0]]).layers)
+    layers = find_layers(network.base_model, num_layers)
+    if layers is None:
+        return f"{kind} has no list of {num_layers} layers that take an attention mask"
+    packs_choices, handles = shared.packs_choices, direct_layers(layers)
+    shared.leaves_out_slots = True
+    try:
+        agrees = _enters_late(network, shared, head, num_layers // 2)
+        reason = None if agrees else f"{kind} gave other logits behind such tokens"
+    # As above: model code of any origin, which may take another kind of mask or none.
+    except Exception as error:
+        reason = f"{kind} failed behind such tokens ({' '.join(str(error).split())[:200]})"
+    shared.packs_choices = packs_choices
+    if reason is not None:
+        shared.leaves_out_slots = False
+        for handle in handles:
+            handle.remove()
+    return reason
+
+
+def _enters_late(network: PreTrainedModel, shared: SharedPrefixPath, head: LogitsHead, layer: int) -> bool:
+    """Whether tokens that enter at `layer` are there and above what they are as text, and unseen below."""
+    ids, packs_choices = _probe_ids(network), shared.packs_choices
+    row, text = ids[3:], shared.prefix([ids[:3]])
+    states = shared.states_before(layer, embed_segment(network, ids[:3]))
+    late = shared.prefix([shared.enter(layer, states)])
+    logits = _logits_by_halves(network, head, layer, row[:2], text)
+    expected = logits.log_softmax(dim=-1)[range(2), row[1:]].sum()
+    scores = []
+    for shared.packs_choices in (False, packs_choices):
+        # Alone, a row is continued without a mask; beside a longer one, behind padding.
+        for rows in ([row[:1]], [row[:1], row[:2]]):
+            scores.append(shared.score(rows, [late], [row[1:]])[0, 0])
+    return all(_agree(score, expected, network.dtype) for score in scores)
+
+
+def _logits_by_halves(
+    network: PreTrainedModel, head: LogitsHead, layer: int, row: list[int], text: PrefixState
+) -> Tensor:
+    """Logits (T, V) of `row`, the layers below `layer` run without `text` and the others behind it."""
+    decoder, embeddings = network.base_model, embed_segment(network, row)[None]
+    arguments: dict[str, Any] = {"inputs_embeds": embeddings}
+    if "position_ids" in inspect.signature(decoder.forward).parameters:
+        steps = torch.arange(len(row), device=embeddings.device)
+        arguments["position_ids"] = text.num_tokens + steps[None]
+    states = decoder(**arguments, use_cache=False, output_hidden_states=True).hidden_states[layer]
+    cache = EntryCache(layer, states)
+    cache.layers = new_cache(text.layers).layers
+    return head(decoder(**arguments, past_key_values=cache, use_cache=True).last_hidden_state[0])
+
+
+def _probe_ids(network: PreTrainedModel) -> list[int]:
+    return [(7 + 13 * index) % embedding_weight(network).shape[0] for index in range(6)]
 
 
 def _agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:

@@ -1,9 +1,7 @@
 import pytest
 
-from tests.tiny_models import BOS, tiny_model
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import DecomposedPrompt, InstancePrompt
-from tuningfork.tuning.soft.method import SoftMethod, begin
+from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
 
 
@@ -16,9 +14,7 @@ def test_a_method_is_found_by_its_own_name(name: str) -> None:
 @pytest.mark.parametrize("method", SOFT_METHODS.values(), ids=list(SOFT_METHODS))
 def test_each_method_names_a_format_in_peft_that_holds_its_kind(method: SoftMethod) -> None:
     peft = pytest.importorskip("peft")
-    model = tiny_model("llama")
-    prompt = method.materialize(begin(method, model, model.embed([BOS]).float()))
-    if isinstance(prompt, InstancePrompt | DecomposedPrompt):
+    if method.kind not in ("input", "key-value"):
         assert method.peft_type is None
         return
     assert method.peft_type in peft.PeftType.__members__

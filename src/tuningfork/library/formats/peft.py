@@ -228,7 +228,8 @@ def _flatten(prefix: KeyValuePrefix, shape: KeyValueShape) -> Tensor:
     for index, pair in enumerate(prefix.layers):
         if pair is None:
             raise FormatError(
-                f"PEFT needs keys and values in every layer, the prefix has none in layer {index}"
+                f"PEFT needs keys and values in every layer, the prefix has none in layer {index}; "
+                "tune one that has them (--method) to export it"
             )
         for tensor in pair:
             found = (tensor.shape[0], tensor.shape[2])

@@ -24,12 +24,14 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "idpg": (0.003, 0.01),
         "dept": (0.01, 0.03, 0.1),
         "multitask_prompt_tuning": (0.03, 0.1),
+        "late_prompt_tuning": (0.03, 0.1, 0.3),
     }
 )
 """Learning rates of AdamW to try, by method."""
 
 SEARCHED_METHODS = ("prefix_tuning", "prompt_tuning", "idpg")
-"""Methods that are tried when the user names none: one of each kind, as each costs its own trainings."""
+"""Methods that are tried when the user names none: one of each kind but "late", as each costs its own
+trainings."""
 
 Placement = Literal["front", "after_bos", "suffix", "both", "markers"]
 """Where virtual tokens stand: in place of the text prompt; behind BOS and before the text prompt; behind the

@@ -11,9 +11,9 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TrainingRow
 
-Kind = Literal["input", "offset", "key-value", "instance", "placed"]
-"""What it changes: embeddings in front, and of the row by position; keys and values; embeddings of the row by
-what it says; embeddings in front and in the row."""
+Kind = Literal["input", "offset", "key-value", "late", "instance", "placed"]
+"""What it changes: embeddings in front, and of the row by position; keys and values in every layer, or in
+upper ones; embeddings of the row by what it says; embeddings in front and in the row."""
 
 
 class SoftMethod(Protocol):
@@ -27,7 +27,8 @@ class SoftMethod(Protocol):
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
       among them. With the embeddings of a text, `materialize(start(...))` must act as that text would, or, if
-      the method shows rows and is given some, as the text with these rows behind it.
+      the method shows rows and is given some, as the text with these rows behind it; of a "late" prompt the
+      upper layers must keep what they keep of that text, which the lower ones do not see.
     - `materialize` is differentiable in the module's parameters, has no side effects, and depends on nothing
       else.
     """

@@ -8,6 +8,7 @@ from tuningfork.tuning.soft.context_aware_prompt_tuning import ContextAwarePromp
 from tuningfork.tuning.soft.defaults import check_method_name
 from tuningfork.tuning.soft.dept import DePT
 from tuningfork.tuning.soft.idpg import IDPG
+from tuningfork.tuning.soft.late_prompt_tuning import LatePromptTuning
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.multitask_prompt_tuning import MultitaskPromptTuning
 from tuningfork.tuning.soft.p_tuning import PTuning
@@ -30,6 +31,7 @@ SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
         "idpg": IDPG(),
         "dept": DePT(),
         "multitask_prompt_tuning": MultitaskPromptTuning(),
+        "late_prompt_tuning": LatePromptTuning(),
     }
 )
 
