@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tuningfork.models.classification_head import ClassificationHead
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputPrompt:
@@ -123,4 +125,22 @@ class InstancePrompt:
         return self.mapped(lambda tensor: tensor.detach().clone())
 
 
-SoftPrompt = InputPrompt | KeyValuePrefix | InstancePrompt
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadedPrefix:
+    """A key-value prefix, and a head that tells labels apart behind it; it says no words."""
+
+    prefix: KeyValuePrefix
+    head: ClassificationHead
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P."""
+        return self.prefix.num_virtual_tokens
+
+    def detached(self) -> "HeadedPrefix":
+        """A copy without autograd history."""
+        head = self.head.mapped(lambda tensor: tensor.detach().clone())
+        return HeadedPrefix(self.prefix.detached(), head)
+
+
+SoftPrompt = InputPrompt | KeyValuePrefix | InstancePrompt | HeadedPrefix

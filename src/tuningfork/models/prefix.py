@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from tuningfork.models.artefacts import InstancePrompt
+from tuningfork.models.classification_head import ClassificationHead
 
 KeyValues = tuple[Tensor, Tensor]
 
@@ -19,14 +20,16 @@ class PrefixState:
     """A prompt after it was read once.
 
     `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend; `embeddings`
-    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so does
-    `instance`: what is done to each row that follows, where the prompt depends on the row.
+    (P, H) is set instead for models that take the plain path. Both keep their autograd history, and so do
+    `instance`: what is done to each row that follows, where the prompt depends on the row, and `head`: what
+    tells labels apart, where the prompt has a head for that.
     """
 
     num_tokens: int
     layers: tuple[KeyValues | None, ...] = ()
     embeddings: Tensor | None = None
     instance: InstancePrompt | None = None
+    head: ClassificationHead | None = None
 
     def detached(self) -> "PrefixState":
         """The same state as new leaves that collect gradients, in float32 whatever the model runs in.
@@ -44,13 +47,15 @@ class PrefixState:
         """Every tensor of the state, in a fixed order."""
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
         found += [] if self.embeddings is None else [self.embeddings]
-        return found if self.instance is None else [*found, *self.instance.tensors()]
+        found += [] if self.instance is None else self.instance.tensors()
+        return found if self.head is None else [*found, *self.head.tensors()]
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "PrefixState":
         layers = tuple(None if pair is None else (change(pair[0]), change(pair[1])) for pair in self.layers)
         embeddings = None if self.embeddings is None else change(self.embeddings)
         instance = None if self.instance is None else self.instance.mapped(change)
-        return PrefixState(self.num_tokens, layers, embeddings, instance)
+        head = None if self.head is None else self.head.mapped(change)
+        return PrefixState(self.num_tokens, layers, embeddings, instance, head)
 
 
 def backward_into(prefix: PrefixState, leaves: PrefixState) -> None:

@@ -18,8 +18,9 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix
+from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, InstancePrompt, KeyValuePrefix
 from tuningfork.models.batch import pad_rows
+from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.embedding import embed_ids, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
@@ -104,12 +105,16 @@ class SharedPrefixPath:
         """Read `segments` once; differentiable in the artefacts among them.
 
         Raises:
-            PromptError: if a key-value prefix or an instance prompt is not the first segment or does not fit
-                the model.
+            PromptError: if a key-value prefix, with or without a head, or an instance prompt is not the first
+                segment or does not fit the model.
         """
         start: tuple[KeyValues | None, ...] = ()
         length = 0
         instance: InstancePrompt | None = None
+        head: ClassificationHead | None = None
+        if segments and isinstance(segments[0], HeadedPrefix):
+            head = self._checked_head(segments[0].head)
+            segments = [segments[0].prefix, *segments[1:]]
         if segments and isinstance(segments[0], InstancePrompt):
             instance = self._checked_instance(segments[0])
             segments = [InputPrompt(instance.front), *segments[1:]]
@@ -118,11 +123,11 @@ class SharedPrefixPath:
             segments = segments[1:]
         pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
         if not pieces:
-            return PrefixState(length, start, instance=instance)
+            return PrefixState(length, start, instance=instance, head=head)
         embeddings = torch.cat(pieces)[None]
         cache = new_cache(start)
         self._run(embeddings, cache)
-        return PrefixState(length + embeddings.shape[1], cache_layers(cache), instance=instance)
+        return PrefixState(length + embeddings.shape[1], cache_layers(cache), instance=instance, head=head)
 
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
@@ -142,15 +147,16 @@ class SharedPrefixPath:
         """Log-probability (B, C) of each choice as the continuation of each row.
 
         The rows are read once and every choice continues from their keys and values. A choice that begins
-        another is read off it.
+        another is read off it. A prompt with a head tells the choices apart by it, and runs none of them.
         """
+        if (head := prefixes[0].head) is not None:
+            return head.log_probabilities(self._last_states(self._open(rows, prefixes)))
         stems = _maximal_stems(choices)
         num_logits = len(rows) * (1 + sum(map(len, stems))) * embedding_weight(self._network).shape[0]
         if stems and self.packs_choices and num_logits <= _MOST_LOGITS_PER_RUN:
             return self._score_packed(self._open(rows, prefixes), choices, stems)
         opening = self._open(rows, prefixes)
-        hidden = self._run_opening(opening)
-        first = self._head(hidden[torch.arange(len(rows)), opening.lengths - 1]).log_softmax(dim=-1)
+        first = self._head(self._last_states(opening)).log_softmax(dim=-1)
         scores = first[:, [choice[0] for choice in choices]]
         if not stems:
             return scores
@@ -191,8 +197,7 @@ class SharedPrefixPath:
     ) -> list[list[int]]:
         """New tokens of each row; the prompt's keys and values are computed once, by `prefix`."""
         opening = self._open(rows, prefixes)
-        hidden = self._run_opening(opening)
-        logits = self._head(hidden[torch.arange(len(rows)), opening.lengths - 1])
+        logits = self._head(self._last_states(opening))
         layers, total = opening.aligned()
         cache = new_cache(layers)
         while True:
@@ -239,8 +244,14 @@ class SharedPrefixPath:
             )
         return prompt.mapped(lambda tensor: tensor.to(self.device))
 
+    def _checked_head(self, head: ClassificationHead) -> ClassificationHead:
+        width, expected = head.weight.shape[1], embedding_weight(self._network).shape[1]
+        if width != expected:
+            raise PromptError(f"the prompt's head reads states {width} wide, the model's are {expected}")
+        return head.mapped(lambda tensor: tensor.to(self.device, torch.float32))
+
     def _embed(self, segment: Segment) -> Tensor:
-        if isinstance(segment, KeyValuePrefix):
+        if isinstance(segment, KeyValuePrefix | HeadedPrefix):
             raise PromptError(
                 "a key-value prefix must be the first segment: its keys carry the positions they were made "
                 "for"
@@ -306,6 +317,11 @@ class SharedPrefixPath:
         if opening.padding is None:
             return self._run(opening.embeddings, opening.cache)
         return self._continue(opening.embeddings, opening.cache, opening.num_past - opening.padding)
+
+    def _last_states(self, opening: Opening) -> Tensor:
+        """Hidden states (B, H) of the last token of each row."""
+        hidden = self._run_opening(opening)
+        return hidden[torch.arange(hidden.shape[0]), opening.lengths - 1]
 
     @torch.no_grad()
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:

@@ -43,7 +43,14 @@ from tests.tiny_models import (
 )
 from tuningfork.errors import FormatError
 from tuningfork.library.formats.peft import KeyValueShape, export_peft, import_peft, key_value_shape
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    HeadedPrefix,
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    SoftPrompt,
+)
+from tuningfork.models.classification_head import ClassificationHead
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -305,4 +312,12 @@ def test_a_prompt_that_depends_on_the_row_is_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(FormatError, match="depends on the row, and PEFT has no format for such prompts"):
         export(tmp_path / "adapter", prompt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_prompt_with_a_head_is_refused(tmp_path: Path) -> None:
+    layer = torch.ones(2, 3, 4), torch.ones(2, 3, 4)
+    head = ClassificationHead(torch.ones(2, 16), torch.ones(2))
+    with pytest.raises(FormatError, match="has a head that tells labels apart, and PEFT's prompts of causal"):
+        export(tmp_path / "adapter", HeadedPrefix(KeyValuePrefix((layer,)), head))
     assert list(tmp_path.iterdir()) == []

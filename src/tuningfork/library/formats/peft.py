@@ -19,7 +19,13 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tuningfork.atomic import replacing, write_text
 from tuningfork.errors import FormatError
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    HeadedPrefix,
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    SoftPrompt,
+)
 
 _SETTINGS, _WEIGHTS, _BINARY_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 _PROMPT = "prompt_embeddings"
@@ -98,6 +104,11 @@ def export_peft(
         raise FormatError(
             "this prompt depends on the row, and PEFT has no format for such prompts; "
             "tune one that does not (--method) to export it"
+        )
+    if isinstance(artefact, HeadedPrefix):
+        raise FormatError(
+            "this prompt has a head that tells labels apart, and PEFT's prompts of causal models have none; "
+            "tune one that says its labels (--method) to export it"
         )
     if isinstance(artefact, InputPrompt):
         width = _embedding_width(config)
