@@ -22,7 +22,7 @@ from tests.training.toy_task import (
 )
 from tuningfork.errors import RunError
 from tuningfork.events import Event, NullSink, StepFinished, Validated
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, SoftPrompt
+from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, InstancePrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
 from tuningfork.training.checkpoint import Checkpoint, Validation
@@ -39,6 +39,8 @@ def prompt_tensors(prompt: SoftPrompt) -> list[Tensor]:
         return [prompt.embeddings]
     if isinstance(prompt, InstancePrompt):
         return prompt.tensors()
+    if isinstance(prompt, HeadedPrefix):
+        return [*prompt_tensors(prompt.prefix), *prompt.head.tensors()]
     return [tensor for pair in prompt.layers if pair is not None for tensor in pair]
 
 

@@ -21,6 +21,7 @@ from tuningfork.tuning.soft.defaults import (
     SEARCHED_METHODS,
 )
 from tuningfork.tuning.soft.initializers import Start, initial_embeddings
+from tuningfork.tuning.soft.method import begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
 from tuningfork.types import TokenIds, TrainingRow
 
@@ -95,7 +96,7 @@ def objective_of(prepared: Prepared, options: TuneOptions) -> Objective:
         return TokenObjective()
     return ChoiceObjective(
         choices.choice_ids,
-        normalizes_length=choices.length_normalization == "mean",
+        normalizes_length=choices.normalizes_length,
         label_smoothing=options.label_smoothing,
     )
 
@@ -107,7 +108,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
         PromptError: if a method or the initialisation is unknown or impossible here.
     """
     options = space.options
-    methods = options.methods or tuple(
+    names = options.methods or tuple(
         name
         for name in SEARCHED_METHODS
         if space.model.support.path == "shared" or SOFT_METHODS[name].kind == "input"
@@ -127,6 +128,10 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
             pretrained=pretrained,
         ),
     )
+    methods = list(map(get_soft_method, names))
+    for method in methods:
+        # What a method cannot do here is said now, not when those before it have been trained.
+        begin(method, space.model, embeddings, num_labels=space.objective.num_labels)
     candidates = [
         Candidate(
             name=f"{method.name}-lr{rate:g}-seed{options.seed}",
@@ -135,7 +140,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
             arguments=_arguments(options, rate),
             objective=space.objective,
         )
-        for method in map(get_soft_method, methods)
+        for method in methods
         for rate in options.learning_rates or LEARNING_RATES[method.name]
     ]
     return list({candidate.name: candidate for candidate in candidates}.values())

@@ -38,6 +38,7 @@ from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.search import CandidateOutcome, Search, SearchResult
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
 from tuningfork.tasks.task import Task, task_hash
+from tuningfork.tasks.verbalizer import Verbalizer
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
 from tuningfork.tuning.soft.method import begin
@@ -168,11 +169,13 @@ class _Tuning:
         """Tell the plan and how far the start is from the text prompt; return that gap."""
         first = candidates[0]
         with torch.no_grad():
-            started = first.method.materialize(begin(first.method, self._model, first.embeddings))
+            num_labels = first.objective.num_labels
+            module = begin(first.method, self._model, first.embeddings, num_labels=num_labels)
+            started = first.method.materialize(module)
             start_prefix = self._model.prefix([started])
-            row = self._prepared.renderer.row_ids(self._prepared.validation[0])
-            ours = self._model.logits([row], start_prefix, [[len(row) - 1]]).log_softmax(dim=-1)
-            theirs = self._model.logits([row], text_prefix, [[len(row) - 1]]).log_softmax(dim=-1)
+            labels = None if start_prefix.head is None else self._prepared.renderer.choices
+            ours = self._answer_log_probabilities(start_prefix, labels)
+            theirs = self._answer_log_probabilities(text_prefix, labels)
         gap = (ours - theirs).abs().max().item()
         virtual, words = started.num_virtual_tokens, text_prefix.num_tokens
         if gap < 1e-3 * max(1.0, theirs.abs().max().item()):
@@ -189,6 +192,13 @@ class _Tuning:
             )
         )
         return gap
+
+    def _answer_log_probabilities(self, prefix: PrefixState, labels: Verbalizer | None) -> torch.Tensor:
+        """Of each of `labels`, or else of each token to begin with, as the answer to a validation row."""
+        row = self._prepared.renderer.row_ids(self._prepared.validation[0])
+        if labels is None:
+            return self._model.logits([row], prefix, [[len(row) - 1]]).log_softmax(dim=-1)
+        return self._model.score([row], prefix, labels.choice_ids).log_softmax(dim=-1)
 
     def _search(self, space: SearchSpace, candidates: Sequence[Candidate]) -> tuple[SearchResult, Search]:
         metrics = self._folder.open_metrics(self._checkpointed_step)

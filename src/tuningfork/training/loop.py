@@ -85,7 +85,10 @@ class Training:
         self._rows = rows
         self._higher_is_better = higher_is_better
         generator = torch.Generator().manual_seed(arguments.seed)
-        self._module = begin(candidate.method, model, candidate.embeddings, generator, rows)
+        num_labels = candidate.objective.num_labels
+        self._module = begin(
+            candidate.method, model, candidate.embeddings, generator, rows, num_labels=num_labels
+        )
         self._optimizer = torch.optim.AdamW(
             self._module.parameters(), lr=arguments.learning_rate, weight_decay=arguments.weight_decay
         )
