@@ -100,16 +100,7 @@ def export_peft(
     Raises:
         FormatError: If the prompt does not fit the model or the format, or a value is not finite.
     """
-    if isinstance(artefact, InstancePrompt):
-        raise FormatError(
-            "this prompt depends on the row, and PEFT has no format for such prompts; "
-            "tune one that does not (--method) to export it"
-        )
-    if isinstance(artefact, HeadedPrefix):
-        raise FormatError(
-            "this prompt has a head that tells labels apart, and PEFT's prompts of causal models have none; "
-            "tune one that says its labels (--method) to export it"
-        )
+    artefact = _exportable(artefact)
     if isinstance(artefact, InputPrompt):
         width = _embedding_width(config)
         if artefact.embeddings.shape[1] != width:
@@ -195,6 +186,21 @@ def import_peft(
             "task_id": str(task_id),
         }
     return InputPrompt(prompt), origin
+
+
+def _exportable(artefact: SoftPrompt) -> InputPrompt | KeyValuePrefix:
+    """Return `artefact` if PEFT has a format for its kind."""
+    if isinstance(artefact, InstancePrompt):
+        raise FormatError(
+            "this prompt depends on the row, and PEFT has no format for such prompts; "
+            "tune one that does not (--method) to export it"
+        )
+    if isinstance(artefact, HeadedPrefix):
+        raise FormatError(
+            "this prompt has a head that tells labels apart, and PEFT's prompts of causal models have none; "
+            "tune one that says its labels (--method) to export it"
+        )
+    return artefact
 
 
 def _embedding_width(config: PretrainedConfig) -> int:
