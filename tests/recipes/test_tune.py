@@ -12,7 +12,7 @@ from tests.tiny_folder import TICKETS, write_rows
 from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT, TuneOptions
-from tuningfork.models.artefacts import HeadedPrefix
+from tuningfork.models.artefacts import HeadedPrefix, InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.task_file import draft_task_file
@@ -20,6 +20,7 @@ from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
 from tuningfork.training.checkpoint import Checkpoint
 from tuningfork.tuning.soft.defaults import SEARCHED_METHODS
+from tuningfork.tuning.soft.initializers import Start, initial_embeddings
 
 # Of the run below, measured once: any change to reading, splitting, rendering, loss or optimizer shows here.
 PINNED_LOSSES = [5.6068, 2.5475, 1.8111, 1.0814, 1.8229, 0.2266]
@@ -133,9 +134,20 @@ def test_plan_tells_what_would_be_done_and_writes_nothing(
 def test_start_that_is_not_the_text_says_how_far_off_it_is(
     tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, sink: RecordingSink
 ) -> None:
-    plan(tasks["extraction"], options.model_copy(update={"num_virtual_tokens": 3}), model=model, sink=sink)
+    plan(
+        tasks["classification"], options.model_copy(update={"num_virtual_tokens": 3}), model=model, sink=sink
+    )
     assert "3 virtual tokens for " in sink.messages[-1]
-    assert "log-probabilities at step 0 differ from the text prompt's by up to " in sink.messages[-1]
+    prepared = prepare(tasks["classification"], model, options, RecordingSink())
+    row, words = prepared.renderer.row_ids(prepared.validation[0]), prepared.renderer.prefix_ids
+    start = initial_embeddings("text", Start(model, 3, words, [], torch.Generator().manual_seed(0)))
+    cut, whole = (
+        model.logits([row], model.prefix([prompt]), [[len(row) - 1]]).log_softmax(dim=1)
+        for prompt in (InputPrompt(start), words)
+    )
+    gap = (cut - whole).abs().max().item()
+    expected = f"log-probabilities at step 0 differ from the text prompt's by up to {gap:.2g}"
+    assert sink.messages[-1].endswith(expected)
 
 
 def test_a_head_is_compared_with_the_text_by_what_they_say_of_labels(

@@ -155,6 +155,7 @@ def test_making_a_prompt_has_no_side_effects(model: FrozenModel, method: SoftMet
 
 def test_a_detached_prompt_is_a_copy(model: FrozenModel, method: SoftMethod) -> None:
     module = start(model, method, TEXT)
+    move(module)
     prompt = method.materialize(module).detached()
     expected = effect(model, prompt)
     move(module)

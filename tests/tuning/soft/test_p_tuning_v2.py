@@ -89,13 +89,14 @@ def test_a_label_that_no_row_has_keeps_its_place() -> None:
 @pytest.mark.parametrize("stop", [1, 5, 10])
 def test_a_resumed_training_is_bit_equal_to_an_unbroken_one(stop: int, tmp_path: Path) -> None:
     model = tiny_model("llama")
-    candidate = toy_candidate(model, PTuningV2())
+    candidate = toy_candidate(model, PTuningV2(), patience=0)
     train_toy(model, candidate, tmp_path / "whole")
     train_toy(model, candidate, tmp_path / "parts", until_step=stop)
     train_toy(model, candidate, tmp_path / "parts")
     whole = Checkpoint.load(tmp_path / "whole")
     assert {"weight", "bias"} < whole.module.keys()
     assert whole.module["weight"].abs().max() > 0
+    assert whole.progress.step == candidate.arguments.max_steps
     assert_checkpoints_equal(Checkpoint.load(tmp_path / "parts"), whole)
 
 
