@@ -129,6 +129,20 @@ def _giving(states: Tensor | None) -> Callable[[nn.Module, tuple[Any, ...]], tup
     return lambda _, args: args if states is None else (states, *args[1:])
 
 
+def last_state_after(
+    network: PreTrainedModel, layers: Sequence[tuple[Tensor, Tensor]], row: Sequence[int]
+) -> Tensor:
+    """What the language-model head is given (H,) for the last token of one row behind keys and values."""
+    given: list[Tensor] = []
+    head = network.get_output_embeddings()  # type: ignore[no-untyped-call]
+    hook = head.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    try:
+        row_logits_after(network, layers, row)
+    finally:
+        hook.remove()
+    return given[0][0, -1]
+
+
 def shifted_row_logits(
     network: PreTrainedModel, prompt: InstancePrompt, row: Sequence[int], start: int
 ) -> Tensor:

@@ -13,6 +13,7 @@ GIVEN = {
     "dtype": ("--dtype", "float32"),
     "methods": ("--method", "prompt_tuning"),
     "learning_rates": ("--lr", "0.02", "--lr", "0.3"),
+    "placements": ("--placement", "suffix", "--placement", "front"),
     "initialization": ("--init", "labels"),
     "objective": ("--objective", "tokens"),
     "label_smoothing": ("--label-smoothing", "0.1"),
@@ -29,6 +30,7 @@ GIVEN = {
     "refit": ("--refit", "no"),
     "num_folds": ("--folds", "4"),
     "num_repeats": ("--fold-repeats", "2"),
+    "context_cache_mb": ("--context-cache-mb", "3"),
     "skip_bad_rows": ("--skip-bad-rows",),
     "limit": ("--limit", "20"),
 }
@@ -49,6 +51,7 @@ def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
     assert {name for name in recorded if recorded[name] != defaults[name]} == {*GIVEN, "model"}
     assert recorded["learning_rates"] == [0.02, 0.3]
     assert recorded["initialization"] == "labels"
+    assert recorded["placements"] == ["suffix", "front"]
     assert recorded["max_steps"] == 2
 
 

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from tests.commands import QUICK, call, invoke, listing, read_metrics, tune
 from tests.tiny_folder import ROWS, TICKETS, write_rows
-from tuningfork.errors import ContextLengthError, PromptError, RunError, TaskError
+from tuningfork.errors import ContextLengthError, FormatError, PromptError, RunError, TaskError
 
 FILES_OF_A_RUN = [
     "checkpoints",
@@ -326,3 +327,38 @@ def figures(run: Path) -> set[tuple[Any, ...]]:
 def test_resume_of_nothing_lists_the_runs(workplace: Path) -> None:
     with pytest.raises(RunError, match=r"runs/nope: no run here \(no run.json\); runs there: .*messages-1"):
         call(workplace, "tune", "--resume", "runs/nope")
+
+
+def test_a_prompt_with_a_head_goes_the_whole_way(model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "tickets.jsonl", TICKETS)
+    completed = invoke(
+        tmp_path, "tune", "tickets.jsonl", "--model", model, "--method", "p_tuning_v2", "--max-steps", "20",
+        "--lr", "0.03", "--seeds", "2",
+    )  # fmt: skip
+    assert completed.code == 0, completed.stderr
+    run = tmp_path / "runs" / "tickets-1"
+    assert json.loads((run / "prompt.json").read_text(encoding="utf-8"))["method"] == "p_tuning_v2"
+    result = result_of(run)
+    assert result["base_is_unchanged"]
+    (log_loss, *_) = [candidate["log_loss"] for candidate in result["candidates"]]
+    assert log_loss < math.log(2) / 2
+
+    shown = invoke(tmp_path, "show", run)
+    assert shown.code == 0, shown.stderr
+    assert "p_tuning_v2" in shown.stdout
+    write_rows(tmp_path / "rows.jsonl", TICKETS[:6])
+    predicted = invoke(tmp_path, "predict", run, "rows.jsonl")
+    assert predicted.code == 0, predicted.stderr
+    answers = [json.loads(line) for line in predicted.stdout.splitlines()]
+    assert [answer["prediction"] for answer in answers] == [answer["queue"] for answer in answers]
+    assert all(sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5) for answer in answers)
+    with pytest.raises(FormatError, match="has a head that tells labels apart, and PEFT's prompts"):
+        call(tmp_path, "export", run, "--output", "adapter")
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_a_method_that_needs_labels_is_refused_for_text(model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "replies.jsonl", ROWS["generation"])
+    with pytest.raises(PromptError, match=r"p_tuning_v2 .* needs a classification task"):
+        call(tmp_path, "tune", "replies.jsonl", "--model", model, "--method", "p_tuning_v2")
+    assert not (tmp_path / "runs").exists()

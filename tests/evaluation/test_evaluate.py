@@ -6,8 +6,11 @@ import torch
 
 from tests.tiny_folder import build_byte_tokenizer
 from tests.tiny_models import build_network
+from tests.unpadded_reference import text_key_values
 from tuningfork.data.example import Example
 from tuningfork.evaluation.evaluate import Evaluation, Evaluator
+from tuningfork.models.artefacts import HeadedPrefix
+from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, TaskData
@@ -75,6 +78,23 @@ def test_labels_are_scored_as_one_row_at_a_time(model: FrozenModel, normalizatio
         )
         assert evaluation.log_losses[index] == pytest.approx(-math.log(shares[row.targets[0]]), abs=1e-3)
         assert evaluation.scores[index] == float(evaluation.predictions[index] == row.targets[0])
+
+
+@pytest.mark.parametrize("normalization", ["none", "mean"])
+def test_a_head_tells_labels_apart_however_long_their_words_are(
+    model: FrozenModel, normalization: str
+) -> None:
+    labels = {"good": "quite good", "bad": "no", "so": "so-so"}
+    labelled = task(labels, length_normalization=normalization)
+    evaluator = Evaluator(model, labelled, RowRenderer(labelled, model.tokenizer))
+    logits = torch.tensor([0.5, -1.0, 2.0])
+    head = ClassificationHead(torch.zeros(3, model.hidden_size), logits)
+    prefix = model.prefix([HeadedPrefix(text_key_values(model, [5, 6]), head)])
+    evaluation = evaluator.evaluate(prefix, ROWS)
+    shares = dict(zip(labels, logits.softmax(dim=0).tolist(), strict=True))
+    assert evaluation.predictions == ["so"] * len(ROWS)
+    assert evaluation.log_losses == pytest.approx([-math.log(shares[row.targets[0]]) for row in ROWS])
+    assert evaluator.predict(prefix, ROWS)[0].probabilities == pytest.approx(shares)
 
 
 def test_generated_answers_are_scored_by_the_metric_and_per_token(model: FrozenModel) -> None:

@@ -13,12 +13,14 @@ from tuningfork.errors import FormatError
 from tuningfork.library.artefact_files import load_artefact, save_artefact
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
+    HeadedPrefix,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
     PlacedPrompt,
     SoftPrompt,
 )
+from tuningfork.models.classification_head import ClassificationHead
 
 METADATA = {"task": "ticket routing", "metric": "accuracy"}
 
@@ -58,8 +60,16 @@ def prefix(
     )
 
 
+def headed_prefix() -> HeadedPrefix:
+    generator = torch.Generator().manual_seed(3)
+    head = ClassificationHead(torch.randn(3, 5, generator=generator), torch.randn(3, generator=generator))
+    return HeadedPrefix(prefix(), head)
+
+
 def assert_equal(found: SoftPrompt, expected: SoftPrompt) -> None:
     assert type(found) is type(expected)
+    if isinstance(found, HeadedPrefix) and isinstance(expected, HeadedPrefix):
+        assert found.prefix.position == expected.prefix.position
     if isinstance(found, KeyValuePrefix) and isinstance(expected, KeyValuePrefix):
         assert found.position == expected.position
         assert [pair is None for pair in found.layers] == [pair is None for pair in expected.layers]
@@ -95,6 +105,7 @@ def rewrite(path: Path, metadata: dict[str, str], changes: dict[str, Tensor | No
         placed_prompt(),
         PlacedPrompt(input_prompt().embeddings, ()),
         decomposed_prompt(),
+        headed_prefix(),
     ],
 )
 def test_saving_and_loading_changes_nothing(artefact: SoftPrompt, path: Path) -> None:
@@ -145,6 +156,12 @@ def test_the_file_is_plain_safetensors_with_the_documented_names(path: Path) -> 
             "tuningfork.position": "2",
             "tuningfork.num_layers": "3",
         }
+    save_artefact(headed_prefix(), path, {})
+    assert set(load_file(path)) == {
+        *(f"layers.{layer}.{name}" for layer in (0, 2) for name in ("key", "value")),
+        "head.weight",
+        "head.bias",
+    }
     save_artefact(input_prompt(), path, {})
     assert set(load_file(path)) == {"embeddings"}
 
@@ -194,7 +211,15 @@ def test_reserved_names_are_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "artefact", [input_prompt(), prefix(), instance_prompt(), placed_prompt(), decomposed_prompt()]
+    "artefact",
+    [
+        input_prompt(),
+        prefix(),
+        instance_prompt(),
+        placed_prompt(),
+        decomposed_prompt(),
+        headed_prefix(),
+    ],
 )
 def test_every_truncated_file_is_refused(artefact: SoftPrompt, path: Path) -> None:
     save_artefact(artefact, path, METADATA)
@@ -234,9 +259,10 @@ def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
         ({"tuningfork.format_version": "2"}, "format version 2, this Tuning Fork reads 1; upgrade it"),
         (
             {"tuningfork.kind": "lora"},
-            "kind 'lora', expected 'input_prompt', 'key_value_prefix', ",
+            "kind 'lora', expected 'input_prompt', 'key_value_prefix', 'headed_prefix', ",
         ),
         ({"tuningfork.kind": "input_prompt"}, "tensor embeddings is missing"),
+        ({"tuningfork.kind": "headed_prefix"}, r"tensor head\.bias is missing"),
         (
             {"tuningfork.num_layers": "2"},
             r"tensor layers\.2\.(key|value) does not belong to a prefix of 2 layers",
@@ -360,6 +386,29 @@ def test_a_decomposed_prompt_that_does_not_fit_together_is_refused(
 ) -> None:
     save_artefact(decomposed_prompt(), path, {})
     rewrite(path, {}, changes)
+    with pytest.raises(FormatError, match=message):
+        load_artefact(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "changes", "message"),
+    [
+        ({"tuningfork.kind": "key_value_prefix"}, {}, r"tensor head\.(weight|bias) does not belong"),
+        ({}, {"head.weight": None}, r"tensor head\.weight is missing"),
+        ({}, {"head.bias": None}, r"tensor head\.bias is missing"),
+        ({}, {"layers.0.key": None}, r"tensor layers\.0\.key is missing"),
+        ({}, {"head.scale": torch.ones(3)}, r"tensor head\.scale does not belong to a prefix of 3 layers"),
+        ({}, {"head.weight": torch.ones(0, 5)}, r"weight of a head must be \(C, H\), found shape \(0, 5\)"),
+        ({}, {"head.weight": torch.ones(5)}, r"weight of a head must be \(C, H\), found shape \(5,\)"),
+        ({}, {"head.bias": torch.ones(2)}, r"bias of a head must be \(3,\), found shape \(2,\)"),
+        ({}, {"head.bias": torch.full((3,), float("nan"))}, r"head\.bias holds values that are not finite"),
+    ],
+)
+def test_a_headed_prefix_that_does_not_fit_together_is_refused(
+    path: Path, metadata: dict[str, str], changes: dict[str, Tensor | None], message: str
+) -> None:
+    save_artefact(headed_prefix(), path, {})
+    rewrite(path, metadata, changes)
     with pytest.raises(FormatError, match=message):
         load_artefact(path)
 

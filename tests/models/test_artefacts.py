@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tuningfork.models.artefacts import DecomposedPrompt, InputPrompt, InstancePrompt, KeyValuePrefix
+from tuningfork.models.artefacts import (
+    DecomposedPrompt,
+    HeadedPrefix,
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+)
+from tuningfork.models.classification_head import ClassificationHead
 
 
 def pair(tokens: int) -> tuple[Tensor, Tensor]:
@@ -28,6 +35,17 @@ def test_layers_of_a_key_value_prefix_have_equal_numbers_of_tokens() -> None:
         KeyValuePrefix((pair(2), pair(3)))
     with pytest.raises(ValueError, match=r"the same number of tokens, found \[\]"):
         KeyValuePrefix((None, None))
+
+
+def test_a_headed_prefix_counts_the_tokens_of_its_prefix_and_is_copied_with_its_head() -> None:
+    head = ClassificationHead(torch.zeros(3, 4, requires_grad=True), torch.zeros(3))
+    prompt = HeadedPrefix(KeyValuePrefix((pair(5),)), head)
+    copy = prompt.detached()
+    assert prompt.num_virtual_tokens == copy.num_virtual_tokens == 5
+    with torch.no_grad():
+        for tensor in head.tensors():
+            tensor.add_(1.0)
+    assert all(not tensor.requires_grad and not tensor.any() for tensor in copy.head.tensors())
 
 
 def instance_tensors(**changes: Tensor) -> dict[str, Tensor]:

@@ -18,7 +18,8 @@ from tests.unpadded_reference import (
     text_key_values,
 )
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.artefacts import HeadedPrefix, InputPrompt
+from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions, TokenChooser
 from tuningfork.models.plain import PlainPath
@@ -100,8 +101,13 @@ def test_a_number_of_prompts_that_fits_neither_all_rows_nor_each_is_refused(mode
 
 
 def test_a_key_value_prefix_is_refused(model: FrozenModel) -> None:
-    with pytest.raises(PromptError, match="takes the plain path, where a key-value prefix cannot be used"):
-        model.prefix([text_key_values(tiny_model("llama"), [BOS])])
+    prefix = text_key_values(tiny_model("llama"), [BOS])
+    head = ClassificationHead(torch.zeros(2, model.hidden_size), torch.zeros(2))
+    for prompt in (prefix, HeadedPrefix(prefix, head)):
+        with pytest.raises(
+            PromptError, match="takes the plain path, where a key-value prefix cannot be used"
+        ):
+            model.prefix([prompt])
 
 
 def test_a_soft_prompt_of_another_width_is_refused(model: FrozenModel) -> None:

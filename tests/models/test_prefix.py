@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.prefix import (
     PrefixState,
     align_right,
@@ -95,6 +96,20 @@ def test_detached_leaves_collect_only_the_gradients_that_the_prompt_needs() -> N
     assert [tensor.requires_grad for tensor in leaves.tensors()] == [True, False]
     assert all(tensor.is_leaf for tensor in leaves.tensors())
     assert torch.equal(leaves.tensors()[0], keys)
+
+
+def test_a_head_is_among_what_is_detached_and_collects_gradients() -> None:
+    weight = torch.ones(3, 4, requires_grad=True)
+    state = PrefixState(3, (pair(3),), head=ClassificationHead(weight * 2, torch.zeros(3)))
+    leaves = state.detached()
+    assert leaves.head is not None
+    for factor in (1.0, 10.0):
+        torch.autograd.backward((leaves.head.weight * factor).sum())
+    assert weight.grad is None
+    backward_into(state, leaves)
+    assert weight.grad is not None
+    assert torch.equal(weight.grad, torch.full((3, 4), 22.0))
+    assert leaves.head.bias.grad is None
 
 
 def test_gradients_of_micro_batches_go_through_the_prompt_once() -> None:

@@ -99,3 +99,23 @@ def test_unknown_method_and_start_are_refused(setting: Setting) -> None:
         plan_candidates(setting.with_options(methods=("prefix",), learning_rates=(0.1,)))
     with pytest.raises(PromptError, match="unknown initialisation 'luck'"):
         plan_candidates(setting.with_options(initialization="luck"))
+
+
+@pytest.mark.parametrize("kind", ["generation", "classification"])
+def test_a_method_that_needs_labels_is_refused_before_others_are_trained(
+    kind: str, tasks: dict[str, Task], setting: Setting, model: FrozenModel, sink: RecordingSink
+) -> None:
+    options = setting.options.model_copy(
+        update={"methods": ("prompt_tuning", "p_tuning_v2"), "objective": "tokens"}
+    )
+    space = Setting(model, prepare(tasks[kind], model, options, sink), options).space()
+    with pytest.raises(PromptError, match=r"p_tuning_v2 .* needs a classification task .*use prefix tuning"):
+        plan_candidates(space)
+
+
+def test_a_method_that_needs_labels_is_told_how_many_there_are(
+    tasks: dict[str, Task], setting: Setting, model: FrozenModel, sink: RecordingSink
+) -> None:
+    options = setting.options.model_copy(update={"methods": ("p_tuning_v2",)})
+    space = Setting(model, prepare(tasks["classification"], model, options, sink), options).space()
+    assert {candidate.objective.num_labels for candidate in plan_candidates(space)} == {2}

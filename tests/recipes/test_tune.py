@@ -13,12 +13,15 @@ from tests.tiny_folder import TICKETS, write_rows
 from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT, TuneOptions
+from tuningfork.models.artefacts import HeadedPrefix, InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import prepare
+from tuningfork.recipes.task_file import draft_task_file
 from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
 from tuningfork.training.checkpoint import Checkpoint
 from tuningfork.tuning.soft.defaults import SEARCHED_METHODS
+from tuningfork.tuning.soft.initializers import Start, initial_embeddings
 from tuningfork.tuning.soft.method import ShowsRows
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 
@@ -144,9 +147,53 @@ def test_plan_tells_what_would_be_done_and_writes_nothing(
 def test_start_that_is_not_the_text_says_how_far_off_it_is(
     tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, sink: RecordingSink
 ) -> None:
-    plan(tasks["extraction"], options.model_copy(update={"num_virtual_tokens": 3}), model=model, sink=sink)
+    plan(
+        tasks["classification"], options.model_copy(update={"num_virtual_tokens": 3}), model=model, sink=sink
+    )
     assert "3 virtual tokens for " in sink.messages[-1]
-    assert "log-probabilities at step 0 differ from the text prompt's by up to " in sink.messages[-1]
+    prepared = prepare(tasks["classification"], model, options, RecordingSink())
+    row, words = prepared.renderer.row_ids(prepared.validation[0]), prepared.renderer.prefix_ids
+    start = initial_embeddings("text", Start(model, 3, words, [], torch.Generator().manual_seed(0)))
+    cut, whole = (
+        model.logits([row], model.prefix([prompt]), [[len(row) - 1]]).log_softmax(dim=1)
+        for prompt in (InputPrompt(start), words)
+    )
+    gap = (cut - whole).abs().max().item()
+    expected = f"log-probabilities at step 0 differ from the text prompt's by up to {gap:.2g}"
+    assert sink.messages[-1].endswith(expected)
+
+
+def test_a_head_is_compared_with_the_text_by_what_they_say_of_labels(
+    tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, tmp_path: Path, sink: RecordingSink
+) -> None:
+    headed = options.model_copy(update={"methods": ("p_tuning_v2",), "learning_rates": (0.03,)})
+    folder = tune(tasks["classification"], headed, runs_folder=tmp_path, model=model, sink=sink)
+    prepared = prepare(folder.task, model, headed, RecordingSink())
+    assert prepared.renderer.choices is not None
+    row = prepared.renderer.row_ids(prepared.validation[0])
+    text = model.score(
+        [row], model.prefix([prepared.renderer.prefix_ids]), prepared.renderer.choices.choice_ids
+    ).log_softmax(dim=1)
+    expected = (text - math.log(1 / 2)).abs().max().item()
+    assert folder.result.start_gap == pytest.approx(expected, abs=1e-4)
+    assert any(f"differ from the text prompt's by up to {expected:.2g}" in line for line in sink.messages)
+
+
+def test_a_head_has_a_place_for_a_label_that_a_fold_has_no_row_of(
+    options: TuneOptions, model: FrozenModel, tmp_path: Path
+) -> None:
+    # The fold that holds its only row out trains on none.
+    rows = write_rows(tmp_path / "rare.jsonl", [*TICKETS, {"message": "zebra", "queue": "zoo"}])
+    task, _ = draft_task_file(str(rows), sink=RecordingSink())
+    headed = options.model_copy(
+        update={"methods": ("p_tuning_v2",), "learning_rates": (0.03,), "refit": "auto"}
+    )
+    prepared = prepare(task, model, headed, RecordingSink())
+    assert any("zoo" not in {row.targets[0] for row in fold.train} for fold in prepared.folds)
+    folder = tune(task, headed, runs_folder=tmp_path / "runs", model=model)
+    prompt = folder.load_prompt()[1]
+    assert isinstance(prompt, HeadedPrefix)
+    assert prompt.head.num_labels == 3
 
 
 def test_run_cut_off_before_its_result_is_finished_by_resuming(

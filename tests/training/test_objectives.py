@@ -18,8 +18,10 @@ from tests.training.toy_task import (
     train_toy,
     unshared_logits,
 )
-from tests.unpadded_reference import relative_difference
-from tuningfork.models.artefacts import InputPrompt, SoftPrompt
+from tests.unpadded_reference import relative_difference, text_key_values
+from tuningfork.errors import PromptError
+from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, SoftPrompt
+from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective, row_losses
 from tuningfork.training.step import accumulate_gradients
@@ -116,6 +118,25 @@ def test_choice_losses_are_those_of_scoring(model: FrozenModel) -> None:
     objective = ChoiceObjective(CHOICES, normalizes_length=False)
     torch.testing.assert_close(objective.losses(model, prefix, ROWS), expected, rtol=1e-4, atol=1e-5)
     assert objective.count(ROWS) == len(ROWS)
+
+
+def test_objectives_know_how_many_labels_there_are() -> None:
+    assert ChoiceObjective(CHOICES, normalizes_length=False).num_labels == len(CHOICES)
+    assert TokenObjective().num_labels is None
+
+
+@torch.no_grad()
+def test_what_a_head_says_is_not_divided_by_the_lengths_of_labels(model: FrozenModel) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(len(CHOICES), model.hidden_size, generator=generator)
+    head = ClassificationHead(weight, torch.zeros(len(CHOICES)))
+    prefix = model.prefix([HeadedPrefix(text_key_values(model, TEXT), head)])
+    as_it_is, normalized = (
+        ChoiceObjective(CHOICES, normalizes_length=flag).losses(model, prefix, ROWS) for flag in (False, True)
+    )
+    assert torch.equal(normalized, as_it_is)
+    with pytest.raises(PromptError, match="tells labels apart and says no words"):
+        TokenObjective().losses(model, prefix, ROWS)
 
 
 @torch.no_grad()

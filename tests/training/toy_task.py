@@ -28,7 +28,7 @@ from tuningfork.models.prefix import PrefixState
 from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Candidate, Training, TrainingOutcome, Validate, train
-from tuningfork.training.objectives import Objective, TokenObjective, row_losses
+from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
 from tuningfork.tuning.soft.defaults import LEARNING_RATES
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.types import TrainingRow
@@ -74,12 +74,20 @@ def unshared_logits(model: FrozenModel, prompt: SoftPrompt, ids: Sequence[int], 
     return row_logits_after(model.network, prompt.layers, ids)
 
 
-def toy_validation(model: FrozenModel, rows: Sequence[TrainingRow] = VALSET) -> Validate:
-    """The mean probability and log-loss of the label tokens of `rows`."""
+def toy_objective(method: SoftMethod) -> Objective:
+    """What `method` can learn here: to say the answers or, with a head, to tell them apart."""
+    return ChoiceObjective(ANSWERS, normalizes_length=False) if method.kind == "headed" else TokenObjective()
+
+
+def toy_validation(
+    model: FrozenModel, rows: Sequence[TrainingRow] = VALSET, objective: Objective | None = None
+) -> Validate:
+    """The mean probability and log-loss of what `objective` counts in `rows`, by default label tokens."""
+    judged = objective or TokenObjective()
 
     def validate(prefix: PrefixState) -> Validation:
         with torch.no_grad():
-            losses = row_losses(model, prefix, rows)
+            losses = judged.losses(model, prefix, rows)
         return Validation(
             metric=losses.neg().exp().mean().item(), log_loss=losses.mean().item(), num_rows=len(rows)
         )
@@ -108,7 +116,7 @@ def toy_candidate(
         method=method,
         embeddings=model.embed(TEXT).float(),
         arguments=TrainingArguments(**{**settings, **arguments}),
-        objective=objective or TokenObjective(),
+        objective=objective or toy_objective(method),
     )
 
 
@@ -146,7 +154,7 @@ def train_toy(
     """Train `candidate` in a new `Training`, from `checkpoint_path` where that exists."""
     return train(
         Training(model, candidate, TRAINSET, higher_is_better=True),
-        toy_validation(model, valset),
+        toy_validation(model, valset, candidate.objective),
         metric="probability",
         sink=sink or NullSink(),
         checkpoint_path=checkpoint_path,

@@ -1,7 +1,7 @@
 """`tuningfork tune`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -82,18 +82,21 @@ def tune(
 
         resume_run(resume, as_json=as_json)
         return
-    from tuningfork.library.run_records import TuneOptions
-
-    fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
-    several = {"methods": methods, "learning_rates": learning_rates, "placements": placements}
-    fields |= {name: tuple(values or ()) for name, values in several.items()}
     assert source is not None
-    options = TuneOptions(**fields)
+    options = _options_of(given)
     task = _task_of(source, options, columns=(inputs, target), test=test, is_dry_run=dry_run, as_json=as_json)
     # Only now: torch and transformers take seconds to load, and wrong data is told at once.
     from tuningfork.cli.tuning import start_run
 
     start_run(task, options, runs=runs, is_dry_run=dry_run, as_json=as_json)
+
+
+def _options_of(given: dict[str, Any]) -> "TuneOptions":
+    from tuningfork.library.run_records import TuneOptions
+
+    fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
+    several = ("methods", "learning_rates", "placements")
+    return TuneOptions(**fields | {name: tuple(given[name] or ()) for name in several})
 
 
 def _task_of(

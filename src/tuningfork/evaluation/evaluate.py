@@ -115,9 +115,14 @@ class Evaluator:
         self, prefix: PrefixState, rows: Sequence[Sequence[int]], verbalizer: Verbalizer
     ) -> torch.Tensor:
         """Log-probability (B, C) of each label among the labels."""
-        scores = self._model.score(rows, prefix, verbalizer.choice_ids, batch_size=self._batch_size)
-        normalized = torch.tensor([verbalizer.normalized(row) for row in scores.tolist()])
-        return normalized.log_softmax(dim=-1)
+        scores = self._model.score(
+            rows,
+            prefix,
+            verbalizer.choice_ids,
+            normalizes_length=verbalizer.normalizes_length,
+            batch_size=self._batch_size,
+        )
+        return scores.log_softmax(dim=-1)
 
     @torch.no_grad()
     def _answer_log_losses(

@@ -15,12 +15,14 @@ from tuningfork.atomic import replacing
 from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
+    HeadedPrefix,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
     PlacedPrompt,
     SoftPrompt,
 )
+from tuningfork.models.classification_head import ClassificationHead
 
 FORMAT_VERSION = 1
 """Raised when a reader of the version before could misread the file."""
@@ -33,6 +35,7 @@ _INSTANCE_TENSORS = {"front": 2, "shift": 2, "down": 2, "up": 2, "mean": 1, "sca
 """Tensors of an `InstancePrompt` and how many dimensions each has."""
 _DECOMPOSED_TENSORS = {"embeddings": 2, "down": 2, "up": 2}
 """The same of a `DecomposedPrompt`."""
+_HEAD_WEIGHT, _HEAD_BIAS = "head.weight", "head.bias"
 _LAYER_TENSOR = re.compile(r"layers\.(0|[1-9]\d{0,3})\.(key|value)")
 
 
@@ -40,10 +43,11 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
     """Write `artefact` to `path` in float32, whole or not at all; equal contents give equal bytes.
 
     Tensors: `embeddings` (P, H) of an `InputPrompt` or a `PlacedPrompt`; `layers.<i>.key` and
-    `layers.<i>.value`, each (A, P, D), of a `KeyValuePrefix`, none for a layer that keeps none; those of an
-    `InstancePrompt` or a `DecomposedPrompt` as they are called there. The header carries `metadata` and,
-    under names that begin with `tuningfork.`, kind, format version, position, number of layers, the layers
-    that are read, and the ids in front.
+    `layers.<i>.value`, each (A, P, D), of a `KeyValuePrefix`, none for a layer that keeps none, and with them
+    `head.weight` (C, H) and `head.bias` (C,) of a `HeadedPrefix`; those of an `InstancePrompt` or a
+    `DecomposedPrompt` as they are called there. The header carries `metadata` and, under names that begin
+    with `tuningfork.`, kind, format version, position, number of layers, the layers that are read, and the
+    ids in front.
 
     Raises:
         FormatError: If a value is not finite.
@@ -56,7 +60,10 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
         case InputPrompt(embeddings=embeddings):
             header[_KIND] = "input_prompt"
             tensors = {"embeddings": embeddings}
-        case KeyValuePrefix(layers=layers, position=position):
+        case (
+            KeyValuePrefix(layers=layers, position=position)
+            | HeadedPrefix(prefix=KeyValuePrefix(layers=layers, position=position))
+        ):
             header |= {_KIND: "key_value_prefix", _POSITION: str(position), _NUM_LAYERS: str(len(layers))}
             tensors = {
                 f"layers.{index}.{name}": tensor
@@ -64,6 +71,9 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
                 if pair is not None
                 for name, tensor in zip(("key", "value"), pair, strict=True)
             }
+            if isinstance(artefact, HeadedPrefix):
+                header[_KIND] = "headed_prefix"
+                tensors |= {_HEAD_WEIGHT: artefact.head.weight, _HEAD_BIAS: artefact.head.bias}
         case PlacedPrompt(embeddings=embeddings, prefix_ids=ids):
             header |= {_KIND: "placed_prompt", _PREFIX_IDS: ",".join(map(str, ids))}
             tensors = {"embeddings": embeddings}
@@ -108,6 +118,8 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
             return _input_prompt(path, tensors), metadata
         case "key_value_prefix":
             return _key_value_prefix(path, tensors, header), metadata
+        case "headed_prefix":
+            return _headed_prefix(path, tensors, header), metadata
         case "instance_prompt":
             return _instance_prompt(path, tensors, header), metadata
         case "placed_prompt":
@@ -116,8 +128,8 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
             return _decomposed_prompt(path, tensors), metadata
         case kind:
             raise FormatError(
-                f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix', 'instance_prompt', "
-                "'placed_prompt' or 'decomposed_prompt'"
+                f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix', 'headed_prefix', "
+                "'instance_prompt', 'placed_prompt' or 'decomposed_prompt'"
             )
 
 
@@ -172,6 +184,18 @@ def _key_value_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping
         return KeyValuePrefix(layers, position)
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def _headed_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> HeadedPrefix:
+    of_layers = dict(tensors)
+    weight, bias = of_layers.pop(_HEAD_WEIGHT, None), of_layers.pop(_HEAD_BIAS, None)
+    if weight is None or bias is None:
+        _reject_names(path, {_HEAD_WEIGHT, _HEAD_BIAS}, set(tensors))
+    try:
+        head = ClassificationHead(weight, bias)
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
+    return HeadedPrefix(_key_value_prefix(path, of_layers, header), head)
 
 
 def _instance_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> InstancePrompt:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tuningfork.models.classification_head import ClassificationHead
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputPrompt:
@@ -132,6 +134,28 @@ class InstancePrompt:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HeadedPrefix:
+    """A key-value prefix, and a head that tells labels apart behind it; it says no words."""
+
+    prefix: KeyValuePrefix
+    head: ClassificationHead
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P."""
+        return self.prefix.num_virtual_tokens
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [*self.prefix.tensors(), *self.head.tensors()]
+
+    def detached(self) -> "HeadedPrefix":
+        """A copy without autograd history."""
+        head = self.head.mapped(lambda tensor: tensor.detach().clone())
+        return HeadedPrefix(self.prefix.detached(), head)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PlacedPrompt:
     """Virtual tokens (P, H) that stand anywhere: among the words in front, and inside each row.
 
@@ -206,4 +230,4 @@ class DecomposedPrompt:
         return DecomposedPrompt(*(tensor.detach().clone() for tensor in self.tensors()))
 
 
-SoftPrompt = InputPrompt | KeyValuePrefix | InstancePrompt | PlacedPrompt | DecomposedPrompt
+SoftPrompt = InputPrompt | KeyValuePrefix | HeadedPrefix | InstancePrompt | PlacedPrompt | DecomposedPrompt

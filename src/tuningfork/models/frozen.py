@@ -164,24 +164,38 @@ class FrozenModel:
 
         Raises:
             ContextLengthError: if prompt and row exceed the model's maximum.
+            PromptError: if the prompt has a head, which says no words.
             ValueError: if `at` names a position that its row does not have.
         """
         for row, positions in zip(rows, at, strict=True):
             if any(not 0 <= position < len(row) for position in positions):
                 raise ValueError(f"a row of {len(row)} tokens has no position {list(positions)}")
-        prefixes = self._checked(rows, prefix, extra=0)
+        prefixes = self._checked_words(rows, prefix, extra=0)
         return self._path.logits(rows, prefixes, at)
 
     def choice_log_probabilities(
-        self, rows: Sequence[TokenIds], prefix: PrefixState, choices: Sequence[TokenIds]
+        self,
+        rows: Sequence[TokenIds],
+        prefix: PrefixState,
+        choices: Sequence[TokenIds],
+        *,
+        normalizes_length: bool = False,
     ) -> Tensor:
         """Log-probability (B, C) of each choice as the continuation of each row; differentiable, one batch.
 
+        With `normalizes_length` it is the mean over the tokens of the choice. Where the prompt has a head,
+        which reads the choices' order and none of their tokens, there is no length to normalise.
+
         Raises:
             ContextLengthError: if prompt, row and choice exceed the model's maximum.
+            PromptError: if the prompt has a head for another number of choices.
             ValueError: if there is no choice, or one has no tokens.
         """
-        return self._path.score(rows, self._checked_choices(rows, prefix, choices), choices)
+        prefixes = self._checked_choices(rows, prefix, choices)
+        scores = self._path.score(rows, prefixes, choices)
+        if not normalizes_length or prefix.head is not None:
+            return scores
+        return scores / torch.tensor([len(choice) for choice in choices], device=scores.device)
 
     @torch.no_grad()
     def score(
@@ -190,18 +204,24 @@ class FrozenModel:
         prefix: PrefixState,
         choices: Sequence[TokenIds],
         *,
+        normalizes_length: bool = False,
         batch_size: int = 16,
     ) -> Tensor:
         """`choice_log_probabilities` of any number of rows, in batches, without gradients, on the CPU.
 
         Raises:
             ContextLengthError: if prompt, row and choice exceed the model's maximum.
+            PromptError: if the prompt has a head for another number of choices.
             ValueError: if there is no choice, or one has no tokens.
         """
-        prefixes = self._checked_choices(rows, prefix, choices)
+        # No row is run before all are known to fit.
+        self._checked_choices(rows, prefix, choices)
         scores = torch.empty(len(rows), len(choices))
         for indices in batches_by_length([len(row) for row in rows], batch_size):
-            scores[indices] = self._path.score([rows[i] for i in indices], prefixes, choices).cpu()
+            some = [rows[i] for i in indices]
+            scores[indices] = self.choice_log_probabilities(
+                some, prefix, choices, normalizes_length=normalizes_length
+            ).cpu()
         return scores
 
     @torch.no_grad()
@@ -217,8 +237,9 @@ class FrozenModel:
 
         Raises:
             ContextLengthError: if prompt, row and answer could exceed the model's maximum.
+            PromptError: if the prompt has a head, which says no words.
         """
-        prefixes = self._checked(rows, prefix, extra=sampling.max_new_tokens - 1)
+        prefixes = self._checked_words(rows, prefix, extra=sampling.max_new_tokens - 1)
         answers: list[list[int]] = [[] for _ in rows]
         for indices in batches_by_length([len(row) for row in rows], batch_size):
             choose = TokenChooser(sampling, [sampling.seed + i for i in indices])
@@ -263,7 +284,25 @@ class FrozenModel:
     ) -> Sequence[PrefixState]:
         if not choices or not all(choices):
             raise ValueError(f"every choice needs at least one token, found {[list(c) for c in choices]}")
-        return self._checked(rows, prefix, extra=max(len(choice) for choice in choices) - 1)
+        if prefix.head is None:
+            return self._checked(rows, prefix, extra=max(len(choice) for choice in choices) - 1)
+        if (count := prefix.head.num_labels) != len(choices):
+            raise PromptError(
+                f"the prompt's head tells {count} labels apart, found {len(choices)} choices; "
+                "use it with the labels it was tuned for"
+            )
+        return self._checked(rows, prefix, extra=0)
+
+    def _checked_words(
+        self, rows: Sequence[TokenIds], prefix: Prefixes, *, extra: int
+    ) -> Sequence[PrefixState]:
+        prefixes = self._checked(rows, prefix, extra=extra)
+        if any(state.head is not None for state in prefixes):
+            raise PromptError(
+                "the prompt's head tells labels apart and says no words; score its labels, or tune a prompt "
+                "without a head to learn or generate text"
+            )
+        return prefixes
 
     def _checked(self, rows: Sequence[TokenIds], prefix: Prefixes, *, extra: int) -> Sequence[PrefixState]:
         prefixes = [prefix] if isinstance(prefix, PrefixState) else list(prefix)

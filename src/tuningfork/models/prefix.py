@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from tuningfork.models.artefacts import InstancePrompt
+from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.late import EmptySlots, PartialCache
 
 KeyValues = tuple[Tensor, Tensor]
@@ -23,7 +24,8 @@ class PrefixState:
     the last hidden states (P, H) of the tokens that were run, all but those of a key-value prefix;
     `embeddings` (P, H) is set instead for models that take the plain path. All keep their autograd history,
     and so does what changes the rows that follow: `instance`, where the prompt depends on the row; `virtual`,
-    virtual tokens (P, H) for places in the rows; `offsets` (M, H), added to the first tokens of each row.
+    virtual tokens (P, H) for places in the rows; `offsets` (M, H), added to the first tokens of each row;
+    `head`, which tells labels apart.
     """
 
     num_tokens: int
@@ -33,6 +35,7 @@ class PrefixState:
     states: Tensor | None = None
     virtual: Tensor | None = None
     offsets: Tensor | None = None
+    head: ClassificationHead | None = None
     empty: EmptySlots | None = None
     """Slots that some layers leave out: those of tokens that enter above them."""
     context_key: Hashable = None
@@ -60,7 +63,8 @@ class PrefixState:
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
         single = (self.embeddings, self.states, self.virtual, self.offsets)
         found += [tensor for tensor in single if tensor is not None]
-        return found if self.instance is None else [*found, *self.instance.tensors()]
+        found += [] if self.instance is None else self.instance.tensors()
+        return found if self.head is None else [*found, *self.head.tensors()]
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "PrefixState":
         layers = tuple(None if pair is None else (change(pair[0]), change(pair[1])) for pair in self.layers)
@@ -71,6 +75,7 @@ class PrefixState:
             instance=None if self.instance is None else self.instance.mapped(change),
             states=None if self.states is None else change(self.states),
             virtual=None if self.virtual is None else change(self.virtual),
+            head=None if self.head is None else self.head.mapped(change),
             offsets=None if self.offsets is None else change(self.offsets),
         )
 

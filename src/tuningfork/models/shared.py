@@ -19,8 +19,15 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt, InstancePrompt, KeyValuePrefix, PlacedPrompt
+from tuningfork.models.artefacts import (
+    HeadedPrefix,
+    InputPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    PlacedPrompt,
+)
 from tuningfork.models.batch import pad_rows
+from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.context import ContextCache, ReadWords, join_rows, split_rows
 from tuningfork.models.embedding import check_width, embed_ids, embed_row, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
@@ -74,41 +81,39 @@ class SharedPrefixPath:
             PromptError: if a soft prompt other than an input prompt is not the first segment, or does not fit
                 the model.
         """
-        offsets = offsets_of(segments, self.device)
-        start: tuple[KeyValues | None, ...] = ()
-        length = 0
-        instance: InstancePrompt | None = None
-        virtual: Tensor | None = None
-        key = self._context_key(segments)
-        empty: EmptySlots | None = None
-        if segments and isinstance(segments[0], InstancePrompt):
-            instance = self._checked_instance(segments[0])
-            segments = [InputPrompt(instance.front), *segments[1:]]
-        elif segments and isinstance(segments[0], PlacedPrompt):
-            check_width(self._network, segments[0].embeddings)
-            virtual = segments[0].embeddings.to(self.device)
-        elif segments and isinstance(segments[0], KeyValuePrefix):
-            start, length = self._key_value_layers(segments[0]), segments[0].num_virtual_tokens
-            absent = frozenset(index for index, pair in enumerate(segments[0].layers) if pair is None)
-            empty = EmptySlots(absent, length) if absent else None
-            segments = segments[1:]
-        pieces = [piece for segment in segments if (piece := self._embed(segment)).shape[0]]
-        state = PrefixState(
-            length,
-            start,
-            instance=instance,
-            virtual=virtual,
-            offsets=offsets,
-            empty=empty,
-            context_key=key,
-        )
+        state, behind = self._begun(segments)
+        pieces = [piece for segment in behind if (piece := self._embed(segment)).shape[0]]
         if not pieces:
             return state
-        embeddings = torch.cat(pieces)[None]
-        cache = new_cache(start, empty)
-        states = self._run(embeddings, cache)[0]
-        length += embeddings.shape[1]
-        return replace(state, num_tokens=length, layers=cache_layers(cache), states=states)
+        cache = new_cache(state.layers, state.empty)
+        states = self._run(torch.cat(pieces)[None], cache)[0]
+        return replace(
+            state, num_tokens=state.num_tokens + len(states), layers=cache_layers(cache), states=states
+        )
+
+    def _begun(self, segments: Sequence[Segment]) -> tuple[PrefixState, Sequence[Segment]]:
+        """What the first of `segments` brings along, and what is left to be run."""
+        state = PrefixState(
+            0, offsets=offsets_of(segments, self.device), context_key=self._context_key(segments)
+        )
+        first, rest = (segments[0], segments[1:]) if segments else ((), ())
+        if isinstance(first, HeadedPrefix):
+            state, first = replace(state, head=self._checked_head(first.head)), first.prefix
+        match first:
+            case KeyValuePrefix(layers=layers):
+                count = first.num_virtual_tokens
+                absent = frozenset(index for index, pair in enumerate(layers) if pair is None)
+                empty = EmptySlots(absent, count) if absent else None
+                return replace(
+                    state, num_tokens=count, layers=self._key_value_layers(first), empty=empty
+                ), rest
+            case InstancePrompt():
+                instance = self._checked_instance(first)
+                return replace(state, instance=instance), [InputPrompt(instance.front), *rest]
+            case PlacedPrompt(embeddings=embeddings):
+                check_width(self._network, embeddings)
+                return replace(state, virtual=embeddings.to(self.device)), segments
+        return state, segments
 
     def _context_key(self, segments: Sequence[Segment]) -> Hashable:
         """What rows' words are read behind, if neither a prompt in training nor the network changes it."""
@@ -161,15 +166,16 @@ class SharedPrefixPath:
         """Log-probability (B, C) of each choice as the continuation of each row.
 
         The rows are read once and every choice continues from their keys and values. A choice that begins
-        another is read off it.
+        another is read off it. A prompt with a head tells the choices apart by it, and runs none of them.
         """
+        if (head := prefixes[0].head) is not None:
+            return head.log_probabilities(self._last_states(self._open(rows, prefixes)))
         stems = _maximal_stems(choices)
         num_logits = len(rows) * (1 + sum(map(len, stems))) * embedding_weight(self._network).shape[0]
         if stems and self.packs_choices and num_logits <= _MOST_LOGITS_PER_RUN:
             return self._score_packed(self._open(rows, prefixes), choices, stems)
         opening = self._open(rows, prefixes)
-        hidden = self._run_opening(opening)
-        first = self._head(hidden[torch.arange(len(rows)), opening.lengths - 1]).log_softmax(dim=-1)
+        first = self._head(self._last_states(opening)).log_softmax(dim=-1)
         scores = first[:, [choice[0] for choice in choices]]
         if not stems:
             return scores
@@ -210,8 +216,7 @@ class SharedPrefixPath:
     ) -> list[list[int]]:
         """New tokens of each row; the prompt's keys and values are computed once, by `prefix`."""
         opening = self._open(rows, prefixes)
-        hidden = self._run_opening(opening)
-        logits = self._head(hidden[torch.arange(len(rows)), opening.lengths - 1])
+        logits = self._head(self._last_states(opening))
         layers, total = opening.aligned()
         cache = new_cache(layers, opening.empty, total)
         while True:
@@ -269,8 +274,14 @@ class SharedPrefixPath:
             )
         return prompt.mapped(lambda tensor: tensor.to(self.device))
 
+    def _checked_head(self, head: ClassificationHead) -> ClassificationHead:
+        width, expected = head.weight.shape[1], embedding_weight(self._network).shape[1]
+        if width != expected:
+            raise PromptError(f"the prompt's head reads states {width} wide, the model's are {expected}")
+        return head.mapped(lambda tensor: tensor.to(self.device, torch.float32))
+
     def _embed(self, segment: Segment) -> Tensor:
-        if isinstance(segment, KeyValuePrefix):
+        if isinstance(segment, KeyValuePrefix | HeadedPrefix):
             raise PromptError(
                 "a key-value prefix must be the first segment: its keys carry the positions they were made "
                 "for"
@@ -367,6 +378,11 @@ class SharedPrefixPath:
         if opening.padding is None:
             return self._run(opening.embeddings, opening.cache)
         return self._continue(opening.embeddings, opening.cache, opening.num_past - opening.padding)
+
+    def _last_states(self, opening: Opening) -> Tensor:
+        """Hidden states (B, H) of the last token of each row."""
+        hidden = self._run_opening(opening)
+        return hidden[torch.arange(hidden.shape[0]), opening.lengths - 1]
 
     @torch.no_grad()
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:

@@ -26,7 +26,7 @@ from tuningfork.tuning.soft.defaults import (
     Placement,
 )
 from tuningfork.tuning.soft.initializers import Start, initial_embeddings
-from tuningfork.tuning.soft.method import SoftMethod
+from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
 from tuningfork.types import TokenIds, TrainingRow
 
@@ -125,7 +125,7 @@ def objective_of(prepared: Prepared, options: TuneOptions) -> Objective:
         return TokenObjective()
     return ChoiceObjective(
         choices.choice_ids,
-        normalizes_length=choices.length_normalization == "mean",
+        normalizes_length=choices.normalizes_length,
         label_smoothing=options.label_smoothing,
     )
 
@@ -137,13 +137,15 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
         PromptError: if a method, a placement or the initialisation is unknown or impossible here.
     """
     draw = partial(_initial_embeddings, space)
-    candidates = [
-        _candidate(space, method, arranged.arrangement, embeddings, rate)
-        for arranged in space.rows.values()
-        for embeddings in [arranged.arrangement.initial(draw)]
-        for method in _methods(space)
-        for rate in space.options.learning_rates or LEARNING_RATES[method.name]
-    ]
+    candidates = []
+    for arranged in space.rows.values():
+        embeddings = arranged.arrangement.initial(draw)
+        for method in _methods(space):
+            placed = arranged.arrangement.placed(method, len(embeddings))
+            # What a method cannot do here is said now, not when those before it have been trained.
+            begin(placed, space.model, embeddings, num_labels=space.objective.num_labels)
+            for rate in space.options.learning_rates or LEARNING_RATES[method.name]:
+                candidates.append(_candidate(space, placed, arranged.arrangement, embeddings, rate))
     return list({candidate.name: candidate for candidate in candidates}.values())
 
 
@@ -163,7 +165,7 @@ def _candidate(
     stem = method.name if placement == "front" else f"{method.name}-{placement}"
     return Candidate(
         name=f"{stem}-lr{rate:g}-seed{options.seed}",
-        method=arrangement.placed(method, len(embeddings)),
+        method=method,
         embeddings=embeddings,
         arguments=_arguments(options, rate),
         objective=space.objective,

@@ -40,10 +40,10 @@ from tuningfork.recipes.search import CandidateOutcome, Search, SearchResult
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, task_hash
+from tuningfork.tasks.verbalizer import Verbalizer
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
 from tuningfork.tuning.soft.method import begin
-from tuningfork.types import TokenIds
 
 _TIE = 1e-5
 
@@ -181,16 +181,19 @@ class _Tuning:
         self, space: SearchSpace, candidates: Sequence[Candidate], text_prefix: PrefixState
     ) -> float:
         """Tell the plan and how far the start is from the text prompt; return that gap."""
-        first, example = candidates[0], self._prepared.validation[0]
+        first = candidates[0]
         renderer = space.rows[first.placement].arrangement.renderer
         with torch.no_grad():
             generator = torch.Generator().manual_seed(first.arguments.seed)
-            rows = space.rows[first.placement].folds[0].rows
-            module = begin(first.method, self._model, first.embeddings, generator, rows)
+            rows, num_labels = space.rows[first.placement].folds[0].rows, first.objective.num_labels
+            module = begin(
+                first.method, self._model, first.embeddings, generator, rows, num_labels=num_labels
+            )
             started = first.method.materialize(module)
             start_prefix = self._model.prefix([started])
-            ours = self._next_log_probabilities(renderer.row_ids(example), start_prefix)
-            theirs = self._next_log_probabilities(self._prepared.renderer.row_ids(example), text_prefix)
+            labels = None if start_prefix.head is None else renderer.choices
+            ours = self._answer_log_probabilities(renderer, start_prefix, labels)
+            theirs = self._answer_log_probabilities(self._prepared.renderer, text_prefix, labels)
         gap = (ours - theirs).abs().max().item()
         virtual, words = started.num_virtual_tokens, text_prefix.num_tokens
         if gap < 1e-3 * max(1.0, theirs.abs().max().item()):
@@ -208,8 +211,14 @@ class _Tuning:
         )
         return gap
 
-    def _next_log_probabilities(self, row: TokenIds, prefix: PrefixState) -> Tensor:
-        return self._model.logits([row], prefix, [[len(row) - 1]]).log_softmax(dim=-1)
+    def _answer_log_probabilities(
+        self, renderer: RowRenderer, prefix: PrefixState, labels: Verbalizer | None
+    ) -> Tensor:
+        """Of each of `labels`, or else of each token to begin with, as the answer to a validation row."""
+        row = renderer.row_ids(self._prepared.validation[0])
+        if labels is None:
+            return self._model.logits([row], prefix, [[len(row) - 1]]).log_softmax(dim=-1)
+        return self._model.score([row], prefix, labels.choice_ids).log_softmax(dim=-1)
 
     def _search(self, space: SearchSpace, candidates: Sequence[Candidate]) -> tuple[SearchResult, Search]:
         metrics = self._folder.open_metrics(self._checkpointed_step)

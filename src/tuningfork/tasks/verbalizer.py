@@ -1,7 +1,6 @@
 """Verbalizers: which words a label is spoken as, and what a model's scores of them mean."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -18,9 +17,10 @@ class Verbalizer:
 
     The score of a label is log P(all its tokens and the end token | input): the true probability of saying
     exactly this label and stopping. Labels that begin alike ("card", "card payment") share those factors,
-    which cancel in `probabilities`, and the end token keeps a short label from collecting the probability of
-    the longer ones. This is the default, `length_normalization="none"`. With "mean" the score is divided by
-    the number of tokens: no longer a probability, at times better where labels differ much in length.
+    which cancel in a softmax over the labels, and the end token keeps a short label from collecting the
+    probability of the longer ones. This is the default, `length_normalization="none"`. With "mean" the score
+    is divided by the number of tokens: no longer a probability, at times better where labels differ much in
+    length.
 
     "Verbalizer" is the word of Schick and Schütze 2021, "Exploiting Cloze Questions for Few Shot Text
     Classification and Natural Language Inference", https://arxiv.org/abs/2001.07676; theirs are one token.
@@ -69,37 +69,7 @@ class Verbalizer:
                 raise TaskError(f"label {label!r} has no words to say")
         return cls(tuple(words), tuple(tuple(encode(said)) for said in words.values()), length_normalization)
 
-    def normalized(self, log_scores: Sequence[float]) -> tuple[float, ...]:
-        """Return the scores that labels are compared by, from the summed log-probability of each label.
-
-        Raises:
-            ValueError: There is not one score per label.
-        """
-        if len(log_scores) != len(self.labels):
-            raise ValueError(f"expected {len(self.labels)} scores, one per label, found {len(log_scores)}")
-        if self.length_normalization == "none":
-            return tuple(log_scores)
-        return tuple(score / len(ids) for score, ids in zip(log_scores, self.choice_ids, strict=True))
-
-    def probabilities(self, log_scores: Sequence[float]) -> tuple[float, ...]:
-        """Return the softmax over the labels, from the summed log-probability of each label.
-
-        Raises:
-            ValueError: There is not one score per label, or no score is finite.
-        """
-        scores = self.normalized(log_scores)
-        highest = max(scores)
-        if not math.isfinite(highest):
-            raise ValueError(f"at least one score must be finite and none may be infinite, found {highest}")
-        weights = [math.exp(score - highest) for score in scores]
-        total = math.fsum(weights)
-        return tuple(weight / total for weight in weights)
-
-    def best(self, log_scores: Sequence[float]) -> str:
-        """Return the label with the highest score; of equal ones the first.
-
-        Raises:
-            ValueError: There is not one score per label.
-        """
-        scores = self.normalized(log_scores)
-        return self.labels[scores.index(max(scores))]
+    @property
+    def normalizes_length(self) -> bool:
+        """Whether labels are compared by the mean log-probability of their tokens instead of the sum."""
+        return self.length_normalization == "mean"

@@ -90,7 +90,10 @@ class Training:
         self._rows = rows
         self._higher_is_better = higher_is_better
         generator = torch.Generator().manual_seed(arguments.seed)
-        self._module = begin(candidate.method, model, candidate.embeddings, generator, rows)
+        num_labels = candidate.objective.num_labels
+        self._module = begin(
+            candidate.method, model, candidate.embeddings, generator, rows, num_labels=num_labels
+        )
         self._optimizer = build_optimizer(candidate.method, self._module, arguments)
         method = candidate.method
         shown = set(method.shown_rows(self._module)) if isinstance(method, ShowsRows) else set()

@@ -15,6 +15,10 @@ from tuningfork.types import TokenIds, TrainingRow
 class Objective(Protocol):
     """A loss that is a mean over counted things, so that micro-batches add up to the batch exactly."""
 
+    @property
+    def num_labels(self) -> int | None:
+        """How many labels it tells apart; None if it learns to say tokens."""
+
     def count(self, rows: Sequence[TrainingRow]) -> int:
         """How many losses `losses` gives for `rows`."""
 
@@ -32,6 +36,8 @@ def row_losses(model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingR
 
 class TokenObjective:
     """Cross-entropy of every label token over the whole vocabulary: learns to say the answer."""
+
+    num_labels = None
 
     def count(self, rows: Sequence[TrainingRow]) -> int:
         """The label tokens of `rows`."""
@@ -57,7 +63,12 @@ class ChoiceObjective:
         """Tell `choices` apart; `label_smoothing` in [0, 1) is the share given to all labels alike."""
         self._label_smoothing = label_smoothing
         self._choices = [tuple(choice) for choice in choices]
-        self._lengths = torch.tensor([len(choice) if normalizes_length else 1 for choice in choices])
+        self._normalizes_length = normalizes_length
+
+    @property
+    def num_labels(self) -> int:
+        """C, also where some label is missing among the rows."""
+        return len(self._choices)
 
     def count(self, rows: Sequence[TrainingRow]) -> int:
         """One loss a row."""
@@ -73,10 +84,11 @@ class ChoiceObjective:
         if len(right) != len(rows):
             raise ValueError("every row needs its choice to be told apart from the others")
         inputs = [self._input_of(row, index) for row, index in zip(rows, right, strict=True)]
-        scores = model.choice_log_probabilities(inputs, prefix, self._choices)
-        normalized = scores / self._lengths.to(scores.device)
+        scores = model.choice_log_probabilities(
+            inputs, prefix, self._choices, normalizes_length=self._normalizes_length
+        )
         return cross_entropy(
-            normalized,
+            scores,
             torch.tensor(right, device=scores.device),
             reduction="none",
             label_smoothing=self._label_smoothing,

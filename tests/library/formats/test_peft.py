@@ -45,12 +45,14 @@ from tuningfork.errors import FormatError
 from tuningfork.library.formats.peft import KeyValueShape, export_peft, import_peft, key_value_shape
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
+    HeadedPrefix,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
     PlacedPrompt,
     SoftPrompt,
 )
+from tuningfork.models.classification_head import ClassificationHead
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -324,4 +326,12 @@ def test_a_prompt_among_the_words_is_refused(tmp_path: Path) -> None:
 def test_a_prompt_that_changes_the_tokens_of_a_row_is_refused(prompt: SoftPrompt, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="changes the tokens of each row, and PEFT has no format for such "):
         export(tmp_path / "adapter", prompt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_prompt_with_a_head_is_refused(tmp_path: Path) -> None:
+    layer = torch.ones(2, 3, 4), torch.ones(2, 3, 4)
+    head = ClassificationHead(torch.ones(2, 16), torch.ones(2))
+    with pytest.raises(FormatError, match="has a head that tells labels apart, and PEFT's prompts of causal"):
+        export(tmp_path / "adapter", HeadedPrefix(KeyValuePrefix((layer,)), head))
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import torch
 from tests.tiny_models import RECURRENT, random_ids, tiny_model
 from tuningfork.errors import PromptError
 from tuningfork.models.prefix import cache_layers, new_cache
-from tuningfork.tuning.soft.key_values import initial_key_values
+from tuningfork.tuning.soft.key_values import initial_key_values, learned_key_values, prefix_of
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma3"])
@@ -28,3 +28,19 @@ def test_a_model_without_plain_keys_and_values_is_refused(architecture: str) -> 
         match=f"prefix tuning is not possible with tiny-{architecture}: .*; use prompt tuning",
     ):
         initial_key_values(model, model.embed(random_ids(5, seed=1)).float())
+
+
+def test_they_are_learned_by_layer_and_stand_at_the_front() -> None:
+    model = tiny_model("llama")
+    embeddings = model.embed(random_ids(5, seed=1)).float()
+    module = learned_key_values(model, embeddings)
+    assert {name for name, _ in module.named_parameters()} == {"keys.0", "keys.1", "values.0", "values.1"}
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1.0)
+    prefix = prefix_of(module)
+    assert prefix.position == 0
+    for pair, initial in zip(prefix.layers, initial_key_values(model, embeddings), strict=True):
+        assert pair is not None
+        for part, was in zip(pair, initial, strict=True):
+            assert torch.equal(part, was + 1.0)

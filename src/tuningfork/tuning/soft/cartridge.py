@@ -29,9 +29,15 @@ class Cartridge:
     name: ClassVar[str] = "cartridge"
     peft_type: ClassVar[str | None] = "CARTRIDGE"
     kind: ClassVar[Kind] = "key-value"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """Parameters `keys` and `values` by layer, and the first token's as they stay, float32.
 

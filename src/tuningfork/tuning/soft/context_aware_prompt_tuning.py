@@ -52,9 +52,15 @@ class ContextAwarePromptTuning:
     name: ClassVar[str] = "context_aware_prompt_tuning"
     peft_type: ClassVar[str | None] = "PROMPT_TUNING"
     kind: ClassVar[Kind] = "input"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`delta` of zeros for the text and as many rows as fit, balanced over choices, in a drawn order."""
         drawn = torch.randperm(len(rows), generator=generator)[:_MOST_ROWS_READ].tolist()

@@ -18,6 +18,7 @@ LEARNING_RATES: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "residual_prompt_tuning": (0.003, 0.01, 0.03),
         "p_tuning": (0.001, 0.003, 0.01),
         "p_tuning_mlp": (0.001, 0.003, 0.01),
+        "p_tuning_v2": (0.003, 0.01, 0.03),
         "projected_prefix_tuning": (0.001, 0.003, 0.01),
         "cartridge": (0.01, 0.03, 0.1, 0.2),
         "context_aware_prompt_tuning": (0.001, 0.003, 0.01),

@@ -37,10 +37,16 @@ class DePT:
     name: ClassVar[str] = "dept"
     peft_type: ClassVar[str | None] = None
     kind: ClassVar[Kind] = "offset"
+    equals_text_at_start: ClassVar[bool] = True
     rate_factors: ClassVar[Mapping[str, float]] = MappingProxyType({"down": 0.1, "up": 0.1})
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`prompt`, `down` and `up`, float32, beside `text`, the tokens in front that stay as they are."""
         num_tokens, width = tokens.shape

@@ -37,9 +37,15 @@ class IDPG:
     name: ClassVar[str] = "idpg"
     peft_type: ClassVar[str | None] = None
     kind: ClassVar[Kind] = "instance"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`shift`, `down` and `up`, float32, beside `front` and the statistics of the features as they stay.
 

@@ -1,10 +1,12 @@
-"""The keys and values that a model computes for given virtual tokens: where learning them starts."""
+"""Keys and values as they are learned: from those that a model computes for given virtual tokens."""
+
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 
 
@@ -21,3 +23,22 @@ def initial_key_values(model: FrozenModel, embeddings: Tensor) -> list[tuple[Ten
         )
     layers = model.prefix([InputPrompt(embeddings)]).layers
     return [(pair[0][0].float().clone(), pair[1][0].float().clone()) for pair in layers if pair is not None]
+
+
+def learned_key_values(model: FrozenModel, embeddings: Tensor) -> nn.Module:
+    """Two lists of parameters, `keys` and `values`, one (A, P, D) a layer, float32, for `embeddings` (P, H).
+
+    Raises:
+        PromptError: if the model does not keep plain keys and values in every layer.
+    """
+    pairs = initial_key_values(model, embeddings)
+    module = nn.Module()
+    module.keys = nn.ParameterList([keys for keys, _ in pairs])
+    module.values = nn.ParameterList([values for _, values in pairs])
+    return module
+
+
+def prefix_of(module: nn.Module) -> KeyValuePrefix:
+    """The parameters of `learned_key_values` as they are, at position 0."""
+    keys, values = cast(nn.ParameterList, module.keys), cast(nn.ParameterList, module.values)
+    return KeyValuePrefix(tuple(zip(keys, values, strict=True)))

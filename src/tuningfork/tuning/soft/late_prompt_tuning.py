@@ -30,9 +30,15 @@ class LatePromptTuning:
     name: ClassVar[str] = "late_prompt_tuning"
     peft_type: ClassVar[str | None] = None
     kind: ClassVar[Kind] = "late"
+    equals_text_at_start: ClassVar[bool] = False
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`states` (P, H), float32.
 

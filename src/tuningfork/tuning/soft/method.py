@@ -11,9 +11,10 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TrainingRow
 
-Kind = Literal["input", "offset", "key-value", "late", "instance", "placed"]
-"""What it changes: embeddings in front, and of the row by position; keys and values in every layer, or in
-upper ones; embeddings of the row by what it says; embeddings in front and in the row."""
+Kind = Literal["input", "offset", "key-value", "late", "headed", "instance", "placed"]
+"""What it changes: embeddings in front, and of the row by position; keys and values in every layer, in upper
+ones, or with a head that reads labels; embeddings of the row by what it says; embeddings in front and in the
+row."""
 
 
 class SoftMethod(Protocol):
@@ -26,9 +27,9 @@ class SoftMethod(Protocol):
     parameters learn at different rates says so by `HasRateFactors`.
 
     - `start` returns a module whose parameters are float32 and require gradients; nothing of the model is
-      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would, or, if
-      the method shows rows and is given some, as the text with these rows behind it; of a "late" prompt the
-      upper layers must keep what they keep of that text, which the lower ones do not see.
+      among them. With the embeddings of a text, `materialize(start(...))` must act as that text would (or, if
+      the method shows rows and is given some, as the text with these rows behind it), unless the method says
+      that it does not (`equals_text_at_start`).
     - `materialize` is differentiable in the module's parameters, has no side effects, and depends on nothing
       else.
     """
@@ -41,14 +42,22 @@ class SoftMethod(Protocol):
     """The PEFT format that holds what the method makes; None if there is none."""
     kind: ClassVar[Kind]
     """What the prompts that it makes change; those of kind "input" and "offset" fit every model."""
+    equals_text_at_start: ClassVar[bool]
+    """Whether a row is answered at the start as it is behind the text that the tokens come from."""
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """Trainable state that starts from `tokens` (P, H), float32 on the CPU and the method's to keep.
 
-        What is drawn comes from `generator`; `rows` are those to train on. Called by `begin`, which sees to
-        all of this.
+        What is drawn comes from `generator`; `rows` are those to train on; `num_labels` is how many labels
+        these are told apart by, those that none of them has included, or None where tokens are learned.
+        Called by `begin`, which sees to all of this.
         """
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
@@ -100,12 +109,14 @@ def begin(
     embeddings: Tensor,
     generator: torch.Generator | None = None,
     rows: Sequence[TrainingRow] = (),
+    *,
+    num_labels: int | None = None,
 ) -> nn.Module:
     """Trainable state of `method` on the model's device; `embeddings` (P, H) stay as they are.
 
     What is drawn comes from `generator`, by default one of seed 0. Methods that look at the rows to train on
-    before they learn from them find them in `rows`.
+    before they learn from them find them in `rows`; `num_labels` is how many labels are to be told apart.
     """
     tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
     drawn = generator or torch.Generator().manual_seed(0)
-    return method.start(model, tokens, drawn, rows).to(model.device)
+    return method.start(model, tokens, drawn, rows, num_labels).to(model.device)

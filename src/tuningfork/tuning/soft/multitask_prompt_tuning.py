@@ -27,10 +27,16 @@ class MultitaskPromptTuning:
     name: ClassVar[str] = "multitask_prompt_tuning"
     peft_type: ClassVar[str | None] = "MULTITASK_PROMPT_TUNING"
     kind: ClassVar[Kind] = "input"
+    equals_text_at_start: ClassVar[bool] = True
     rate_factors: ClassVar[Mapping[str, float]] = MappingProxyType({"by_token": 4 / 3, "by_feature": 4 / 3})
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`shared` and the two vectors, float32."""
         module = nn.Module()

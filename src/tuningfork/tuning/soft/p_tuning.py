@@ -25,9 +25,15 @@ class PTuning:
     name: ClassVar[str] = "p_tuning"
     peft_type: ClassVar[str | None] = "P_TUNING"
     kind: ClassVar[Kind] = "input"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`embeddings` (P, H), the encoder, and the tokens that it started from, float32."""
         return EncodedTokens(tokens, BidirectionalLSTM(tokens.shape[1], generator))

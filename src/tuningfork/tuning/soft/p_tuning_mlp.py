@@ -24,9 +24,15 @@ class PTuningMLP:
     name: ClassVar[str] = "p_tuning_mlp"
     peft_type: ClassVar[str | None] = "P_TUNING"
     kind: ClassVar[Kind] = "input"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`embeddings` (P, H), the perceptron, and the tokens that it started from, float32."""
         width = tokens.shape[1]

@@ -22,6 +22,7 @@ class Placed:
 
     peft_type: ClassVar[str | None] = None
     kind: ClassVar[Kind] = "placed"
+    equals_text_at_start: ClassVar[bool] = False
 
     def __init__(self, method: SoftMethod, prefix_ids: TokenIds) -> None:
         """Place the virtual tokens of `method`.
@@ -44,10 +45,15 @@ class Placed:
         return self._method.rate_factors if isinstance(self._method, HasRateFactors) else {}
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """What the method itself learns."""
-        return self._method.start(model, tokens, generator, rows)
+        return self._method.start(model, tokens, generator, rows, num_labels)
 
     def materialize(self, module: nn.Module) -> PlacedPrompt:
         """The virtual tokens of the method, with their places in front."""

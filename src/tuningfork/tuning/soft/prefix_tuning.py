@@ -1,14 +1,14 @@
 """Prefix tuning: keys and values of virtual tokens are learned in every layer."""
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.tuning.soft.key_values import initial_key_values
+from tuningfork.tuning.soft.key_values import learned_key_values, prefix_of
 from tuningfork.tuning.soft.method import Kind
 from tuningfork.types import TrainingRow
 
@@ -25,22 +25,23 @@ class PrefixTuning:
     name: ClassVar[str] = "prefix_tuning"
     peft_type: ClassVar[str | None] = "PREFIX_TUNING"
     kind: ClassVar[Kind] = "key-value"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """Two lists of parameters, `keys` and `values`, one (A, P, D) a layer, float32.
 
         Raises:
             PromptError: if the model does not keep plain keys and values in every layer.
         """
-        pairs = initial_key_values(model, tokens)
-        module = nn.Module()
-        module.keys = nn.ParameterList([keys for keys, _ in pairs])
-        module.values = nn.ParameterList([values for _, values in pairs])
-        return module
+        return learned_key_values(model, tokens)
 
     def materialize(self, module: nn.Module) -> KeyValuePrefix:
         """The keys and values as they are, at position 0."""
-        keys, values = cast(nn.ParameterList, module.keys), cast(nn.ParameterList, module.values)
-        return KeyValuePrefix(tuple(zip(keys, values, strict=True)))
+        return prefix_of(module)

@@ -26,9 +26,15 @@ class ProjectedPrefixTuning:
     name: ClassVar[str] = "projected_prefix_tuning"
     peft_type: ClassVar[str | None] = "PREFIX_TUNING"
     kind: ClassVar[Kind] = "key-value"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`embeddings` (P, H), the network, and the keys and values it starts from, float32.
 

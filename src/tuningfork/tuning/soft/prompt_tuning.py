@@ -23,9 +23,15 @@ class PromptTuning:
     name: ClassVar[str] = "prompt_tuning"
     peft_type: ClassVar[str | None] = "PROMPT_TUNING"
     kind: ClassVar[Kind] = "input"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """One parameter, `embeddings` (P, H), float32."""
         module = nn.Module()

@@ -13,6 +13,7 @@ from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.multitask_prompt_tuning import MultitaskPromptTuning
 from tuningfork.tuning.soft.p_tuning import PTuning
 from tuningfork.tuning.soft.p_tuning_mlp import PTuningMLP
+from tuningfork.tuning.soft.p_tuning_v2 import PTuningV2
 from tuningfork.tuning.soft.prefix_tuning import PrefixTuning
 from tuningfork.tuning.soft.projected_prefix_tuning import ProjectedPrefixTuning
 from tuningfork.tuning.soft.prompt_tuning import PromptTuning
@@ -25,6 +26,7 @@ SOFT_METHODS: Mapping[str, SoftMethod] = MappingProxyType(
         "residual_prompt_tuning": ResidualPromptTuning(),
         "p_tuning": PTuning(),
         "p_tuning_mlp": PTuningMLP(),
+        "p_tuning_v2": PTuningV2(),
         "projected_prefix_tuning": ProjectedPrefixTuning(),
         "cartridge": Cartridge(),
         "context_aware_prompt_tuning": ContextAwarePromptTuning(),

@@ -27,9 +27,15 @@ class ResidualPromptTuning:
     name: ClassVar[str] = "residual_prompt_tuning"
     peft_type: ClassVar[str | None] = "PROMPT_TUNING"
     kind: ClassVar[Kind] = "input"
+    equals_text_at_start: ClassVar[bool] = True
 
     def start(
-        self, model: FrozenModel, tokens: Tensor, generator: torch.Generator, rows: Sequence[TrainingRow]
+        self,
+        model: FrozenModel,
+        tokens: Tensor,
+        generator: torch.Generator,
+        rows: Sequence[TrainingRow],
+        num_labels: int | None,
     ) -> nn.Module:
         """`embeddings` (P, H) and the network, float32."""
         width = tokens.shape[1]
