@@ -61,6 +61,7 @@ def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
         ("--max-steps", "0"),
         ("--patience", "-1"),
         ("--init", "luck"),
+        ("--placement", "luck"),
         ("--dtype", "int8"),
         ("--schedule", "step"),
     ],
