@@ -49,14 +49,21 @@ CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "corpus.jsonl.xz"
 RECORDS = Path(__file__).parent / "embedded" / "records.jsonl"
 BANKING77 = Path(__file__).parents[2] / "shared" / "data"
 MAX_STEPS = 60
-PROMPT_RATES = {"prompt_tuning": (0.03, 0.1), "prefix_tuning": (0.03, 0.1, 0.2), "idpg": (0.003, 0.01)}
+TWO_PLACES = "prompt_tuning, two places"
+PROMPT_OPTIONS: dict[str, dict[str, Any]] = {
+    "prompt_tuning": {"methods": ("prompt_tuning",), "learning_rates": (0.03, 0.1)},
+    TWO_PLACES: {"methods": ("prompt_tuning",), "learning_rates": (0.03, 0.1), "placements": ("both",)},
+    "prefix_tuning": {"methods": ("prefix_tuning",), "learning_rates": (0.03, 0.1, 0.2)},
+    "idpg": {"methods": ("idpg",), "learning_rates": (0.003, 0.01)},
+}
+"""How the search of each way differs from that of `tune`."""
 WEIGHT_RATES: dict[str, tuple[weights.Adapt, tuple[float, ...]]] = {
     "lora": (weights.lora, (1e-3, 3e-3)),
     "full fine-tuning": (weights.full, (3e-4, 1e-3)),
 }
 TFIDF = "tf-idf + logistic regression"
 FEW_SHOT = "few-shot"
-WAYS = (*PROMPT_RATES, *WEIGHT_RATES, TFIDF)
+WAYS = (*PROMPT_OPTIONS, *WEIGHT_RATES, TFIDF)
 """What is measured on its own; the ways without training come along with prompt tuning."""
 FIGURES = ("banking77_6", "review_sentiment", "ticket_routing", "order_extraction")
 QUICK_TOLERANCE = 0.02
@@ -81,7 +88,7 @@ class Bench:
         if any((r["draw"], r["way"]) == (draw.key, way) for r in self.records):
             return
         task = task_of(draw, self._banking77, self._work)
-        if way in PROMPT_RATES:
+        if way in PROMPT_OPTIONS:
             self._measure_prompts(draw, way, task)
             return
         options = TuneOptions(seed=draw.number, max_steps=MAX_STEPS)
@@ -159,9 +166,7 @@ def score(metric: str, predictions: Sequence[str], targets: Sequence[Sequence[st
 
 def options_of(way: str, seed: int) -> TuneOptions:
     """How a prompt is tuned here."""
-    return TuneOptions(
-        methods=(way,), learning_rates=PROMPT_RATES[way], max_steps=MAX_STEPS, seed=seed, num_seeds=1
-    )
+    return TuneOptions(max_steps=MAX_STEPS, seed=seed, num_seeds=1, **PROMPT_OPTIONS[way])
 
 
 def settings_of(folder: RunFolder) -> Record:
@@ -239,7 +244,7 @@ def figures(records: Sequence[Record]) -> dict[str, float | None]:
         means = [_mean(found) for found in by_way if found]
         return round(max(means), 4) if means else None
 
-    best = {task: mean(task, PROMPT_RATES) for task in FIGURES}
+    best = {task: mean(task, PROMPT_OPTIONS) for task in FIGURES}
     return {
         "banking77_6way": best["banking77_6"],
         "banking77_6way_full_ft": mean("banking77_6", ["full fine-tuning"]),

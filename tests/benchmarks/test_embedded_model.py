@@ -15,6 +15,7 @@ from benchmarks.embedded.card import results_section, write_results
 from benchmarks.embedded.perplexity import Perplexity
 from benchmarks.embedded.tasks import SIX_CLASSES, Draw, all_draws, task_of
 from benchmarks.embedded_model import (
+    PROMPT_OPTIONS,
     TFIDF,
     WEIGHT_RATES,
     Bench,
@@ -61,9 +62,8 @@ def banking77(tmp_path: Path) -> Path:
 @pytest.fixture
 def bench(model: FrozenModel, banking77: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(embedded_model, "MAX_STEPS", 3)
-    monkeypatch.setattr(
-        embedded_model, "PROMPT_RATES", {"prompt_tuning": (0.1,), "prefix_tuning": (0.1,), "idpg": (0.01,)}
-    )
+    quick = {name: {**found, "learning_rates": (0.1,)} for name, found in PROMPT_OPTIONS.items()}
+    monkeypatch.setattr(embedded_model, "PROMPT_OPTIONS", quick)
     monkeypatch.setattr(
         embedded_model, "WEIGHT_RATES", {name: (adapt, (1e-3,)) for name, (adapt, _) in WEIGHT_RATES.items()}
     )
@@ -91,7 +91,7 @@ def test_every_way_leaves_records_that_are_not_measured_again(
     assert model.identity(fresh=True) == before
     stored = load_records(tmp_path / "records.jsonl")
     assert sorted(record["way"] for record in stored) == sorted(
-        ("no prompt", "text prompt", "few-shot", "prompt_tuning", "prefix_tuning", "idpg",
+        ("no prompt", "text prompt", "few-shot", "prompt_tuning", embedded_model.TWO_PLACES, "prefix_tuning", "idpg",
          "lora", "full fine-tuning", TFIDF)
     )  # fmt: skip
     again = Bench(model, tmp_path / "records.jsonl", banking77, tmp_path / "work")

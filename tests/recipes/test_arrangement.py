@@ -17,7 +17,7 @@ from tuningfork.recipes.loaded_run import LoadedRun
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
-from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, Placement
+from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, SEARCHED_PLACEMENTS, Placement
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 
 TEXT_LENGTH = 6
@@ -97,6 +97,7 @@ def test_markers_are_used_where_there_are_some(
 
     plain = tasks["classification"]
     assert list(found(plain)) == ["front"]
+    assert list(found(plain, methods=())) == list(SEARCHED_PLACEMENTS)
     assert list(found(marked(plain))) == ["markers"]
     assert list(found(marked(plain), placements=("suffix", "front"))) == ["suffix", "front"]
     assert found(plain, placements=("suffix",), num_virtual_tokens=3)["suffix"].num_placed_tokens == 3

@@ -104,8 +104,10 @@ def test_every_method_is_tried_with_every_rate_and_then_more_seeds(
     wide = options.model_copy(update={"methods": (), "learning_rates": (0.1, 0.01), "num_seeds": 3})
     folder = tune(tasks["generation"], wide, runs_folder=tmp_path, model=model, sink=sink)
     result = folder.result
-    tried = {(c.method, c.learning_rate) for c in result.candidates if c.seed == 0}
-    assert tried == {(method, rate) for method in SEARCHED_METHODS for rate in (0.1, 0.01)}
+    tried = {(c.method, c.placement, c.learning_rate) for c in result.candidates if c.seed == 0}
+    at_input = [name for name in SEARCHED_METHODS if SOFT_METHODS[name].kind == "input"]
+    wanted = [(name, "front") for name in SEARCHED_METHODS] + [(name, "both") for name in at_input]
+    assert tried == {(*pair, rate) for pair in wanted for rate in (0.1, 0.01)}
     assert sorted(c.seed for c in result.candidates) == [0] * len(tried) + [1, 2]
     assert result.band is not None
     assert result.band.num_seeds == 3
@@ -117,7 +119,9 @@ def test_every_method_is_tried_with_every_rate_and_then_more_seeds(
     )
     assert (chosen.method, chosen.learning_rate, chosen.seed) == (best.method, best.learning_rate, best.seed)
     assert any(
-        message.startswith(f"Plan      {len(tried)} candidates ({', '.join(SEARCHED_METHODS)})")
+        message.startswith(
+            f"Plan      {len(tried)} candidates ({', '.join(SEARCHED_METHODS)}, {at_input[0]} both)"
+        )
         for message in sink.messages
     )
 

@@ -30,7 +30,8 @@ class TuneOptions(Record):
     learning_rates: tuple[LearningRate, ...] = ()
     """Peak learning rates to try; empty takes each method's own."""
     placements: tuple[Placement, ...] = ()
-    """Where virtual tokens stand; empty is at the markers of the prompt or, if it has none, in front."""
+    """Where virtual tokens stand; empty is at the markers of the prompt or, if it has none, in front, and
+    where no methods are named, other places are tried too."""
     initialization: str = "text"
     objective: Literal["auto", "labels", "tokens"] = "auto"
     """What training minimises; auto tells labels apart in classification and learns tokens elsewhere."""

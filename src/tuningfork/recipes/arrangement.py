@@ -11,7 +11,7 @@ from tuningfork.errors import PromptError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
-from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, Placement
+from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, SEARCHED_PLACEMENTS, Placement
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.placement import Placed
 
@@ -81,21 +81,31 @@ def arrange(
     return Arrangement(placement, RowRenderer(task, tokenizer, num_suffix_tokens=count), count)
 
 
+def placements_of(task: Task, options: TuneOptions) -> tuple[Placement, ...]:
+    """Those that a run tries: as asked, else at the markers of the prompt.
+
+    Without any, in front, and where no method is named either, at other places too.
+    """
+    if options.placements:
+        return options.placements
+    if task.template.num_virtual_tokens:
+        return ("markers",)
+    return ("front",) if options.methods else SEARCHED_PLACEMENTS
+
+
 def arrangements_of(
     task: Task, tokenizer: "PreTrainedTokenizerBase", options: TuneOptions
 ) -> dict[Placement, Arrangement]:
-    """Those that a run tries: as asked, else at the markers of the prompt, else in front.
+    """Those of all placements that a run tries.
 
     Raises:
         PromptError: if the prompt has no markers, and they were asked for.
     """
-    has_markers = task.template.num_virtual_tokens > 0
-    placements: tuple[Placement, ...] = options.placements or (("markers",) if has_markers else ("front",))
     return {
         placement: arrange(
             task, tokenizer, placement, None if placement == "both" else options.num_virtual_tokens
         )
-        for placement in placements
+        for placement in placements_of(task, options)
     }
 
 

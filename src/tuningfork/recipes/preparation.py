@@ -15,10 +15,11 @@ from tuningfork.errors import DataError
 from tuningfork.events import EventSink, Notice
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.recipes.arrangement import placements_of
 from tuningfork.recipes.task_file import columns_of
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
-from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS
+from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, Placement
 from tuningfork.types import TrainingRow
 
 FEW_ROWS = 50
@@ -181,9 +182,13 @@ def _length_of(renderer: RowRenderer, task: Task, options: TuneOptions) -> Calla
 def _num_more_tokens(renderer: RowRenderer, task: Task, options: TuneOptions) -> int:
     """Tokens that a tuned prompt may have beyond those of the text prompt."""
     longer_front = max(0, (options.num_virtual_tokens or 0) - len(renderer.prefix_ids))
-    placed = max(options.num_virtual_tokens or NUM_PLACED_TOKENS, task.template.num_virtual_tokens)
-    places_any = options.placements not in ((), ("front",)) or task.template.num_virtual_tokens
-    return longer_front + (placed if places_any else 0)
+    by_placement: dict[Placement, int] = {
+        "front": longer_front,
+        "both": longer_front + NUM_PLACED_TOKENS,
+        "markers": task.template.num_virtual_tokens,
+    }
+    placed = options.num_virtual_tokens or NUM_PLACED_TOKENS
+    return max(by_placement.get(placement, placed) for placement in placements_of(task, options))
 
 
 def _with_known_labels(

@@ -140,7 +140,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
     candidates = []
     for arranged in space.rows.values():
         embeddings = arranged.arrangement.initial(draw)
-        for method in _methods(space):
+        for method in _methods(space, arranged.arrangement.placement):
             placed = arranged.arrangement.placed(method, len(embeddings))
             # What a method cannot do here is said now, not when those before it have been trained.
             begin(placed, space.model, embeddings, num_labels=space.objective.num_labels)
@@ -149,12 +149,12 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
     return list({candidate.name: candidate for candidate in candidates}.values())
 
 
-def _methods(space: SearchSpace) -> list[SoftMethod]:
-    """Those asked for, or all searched ones that the model and the placements can take."""
+def _methods(space: SearchSpace, placement: Placement) -> list[SoftMethod]:
+    """Those asked for, or all searched ones that the model and the placement can take."""
     if space.options.methods:
         return [get_soft_method(name) for name in space.options.methods]
     searched = [SOFT_METHODS[name] for name in SEARCHED_METHODS]
-    takes_any = space.model.support.path == "shared" and set(space.rows) == {"front"}
+    takes_any = space.model.support.path == "shared" and placement == "front"
     return [method for method in searched if takes_any or method.kind == "input"]
 
 

@@ -200,7 +200,7 @@ class _Tuning:
             relation = "step 0 equals the text prompt"
         else:
             relation = f"log-probabilities at step 0 differ from the text prompt's by up to {gap:.2g}"
-        names = ", ".join(dict.fromkeys(candidate.method.name for candidate in candidates))
+        names = ", ".join(dict.fromkeys(_described(candidate) for candidate in candidates))
         self._sink.emit(
             Notice(
                 f"Plan      {_counted(len(candidates), 'candidate')} ({names}), up to "
@@ -398,6 +398,11 @@ class _Tuning:
             for index, example in enumerate(self._prepared.test)
         ]
         self._folder.save_predictions(rows)
+
+
+def _described(candidate: Candidate) -> str:
+    name = candidate.method.name
+    return name if candidate.placement == "front" else f"{name} {candidate.placement}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -38,6 +38,9 @@ Placement = Literal["front", "after_bos", "suffix", "both", "markers"]
 """Where virtual tokens stand: in place of the text prompt; behind BOS and before the text prompt; behind the
 words of each row; the first and the third; or where the prompt template has markers."""
 
+SEARCHED_PLACEMENTS: tuple[Placement, ...] = ("front", "both")
+"""Where virtual tokens are tried when the user names neither methods nor placements."""
+
 NUM_PLACED_TOKENS = 16
 """Virtual tokens that do not take the place of the text prompt, where their number is not given."""
 
