@@ -91,8 +91,8 @@ def test_every_way_leaves_records_that_are_not_measured_again(
     assert model.identity(fresh=True) == before
     stored = load_records(tmp_path / "records.jsonl")
     assert sorted(record["way"] for record in stored) == sorted(
-        ("no prompt", "text prompt", "few-shot", "prompt_tuning", embedded_model.TWO_PLACES, "prefix_tuning", "idpg",
-         "lora", "full fine-tuning", TFIDF)
+        ("no prompt", "text prompt", "few-shot", "prompt_tuning", embedded_model.TWO_PLACES, "prefix_tuning",
+         "idpg", "lora", "full fine-tuning", TFIDF)
     )  # fmt: skip
     again = Bench(model, tmp_path / "records.jsonl", banking77, tmp_path / "work")
     for way in embedded_model.WAYS:
