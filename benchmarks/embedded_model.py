@@ -21,28 +21,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 if not __package__:
     # Run as a file, Python looks for modules beside it instead of above it.
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.embedded import perplexity, weights
+from benchmarks.embedded import perplexity, scaling, weights
 from benchmarks.embedded.card import write_results
+from benchmarks.embedded.prompts import train_on_all_rows
 from benchmarks.embedded.tasks import Draw, all_draws, task_of
-from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.evaluation.statistics import mean_interval
 from tuningfork.events import NullSink
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT, TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
-from tuningfork.recipes.preparation import Prepared, RenderedRows, prepare
-from tuningfork.recipes.search_space import objective_of, plan_candidates, search_space
+from tuningfork.recipes.preparation import Prepared, prepare
+from tuningfork.recipes.search_space import objective_of
 from tuningfork.recipes.tune import tune
 from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.task import Task
-from tuningfork.training.loop import Training, train
 
 PERPLEXITIES = Path(__file__).parent / "embedded" / "perplexity.json"
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "corpus.jsonl.xz"
@@ -290,25 +288,7 @@ def retrain(model: FrozenModel, record: Record, banking77: Path, work: Path) -> 
     options = options_of(record["way"], int(number)).model_copy(
         update={"learning_rates": (record["settings"]["learning_rate"],)}
     )
-    prepared = prepare(task, model, options, NullSink())
-    evaluator = Evaluator(model, task, prepared.renderer)
-    space = search_space(
-        model, prepared, options, lambda _, rows: lambda prefix: evaluator.validate(prefix, rows)
-    )
-    (candidate,) = plan_candidates(space)
-    training = Training(
-        model, candidate, RenderedRows(prepared.renderer, prepared.rows), higher_is_better=True
-    )
-    outcome = train(
-        training,
-        None,
-        metric=task.metric,
-        sink=NullSink(),
-        checkpoint_path=work / "checkpoint",
-        until_step=record["settings"]["steps"],
-    )
-    with torch.no_grad():
-        return evaluator.evaluate(model.prefix([outcome.prompt]), prepared.test).predictions
+    return train_on_all_rows(model, task, options, record["settings"]["steps"], work).predictions
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -320,6 +300,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--draws", type=int, default=5, help="choices of rows and seeds for each task")
     parser.add_argument("--only", action="append", help="task; repeat for several")
     parser.add_argument("--way", action="append", choices=WAYS, help="way; repeat for several")
+    parser.add_argument(
+        "--scaling", nargs=2, action="append", default=[], metavar=("FOLDER", "TOKENS"),
+        help="another model of the recipe and how many tokens it saw; repeat for several",
+    )  # fmt: skip
     parser.add_argument("--card", type=Path, help="model card to put the results into")
     parser.add_argument("--model", default="bundled", help="model folder or name")
     parser.add_argument("--records", type=Path, default=RECORDS, help="file of the records")
@@ -343,10 +327,13 @@ def main() -> int:
                     if arguments.only is None or draw.name in arguments.only:
                         bench.measure(draw, way)
         print_table(bench.records)
+        for folder, tokens in arguments.scaling:
+            scaling.measure(folder, float(tokens), arguments.banking77, Path(work))
+        scaling.print_table(scaling.load())
         sources = measured_perplexities(model, arguments.corpus)
         print_perplexities(sources)
         if arguments.card:
-            write_results(arguments.card, bench.records, sources)
+            write_results(arguments.card, bench.records, sources, scaling.load())
         for problem in problems:
             print(problem, file=sys.stderr)
         print(json.dumps(figures(bench.records)))

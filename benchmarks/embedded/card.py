@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.embedded import scaling
 from benchmarks.embedded.perplexity import Perplexity
+from benchmarks.embedded.scaling import Scale
 from tuningfork.atomic import write_text
 from tuningfork.library.run_records import TEXT_PROMPT
 
 REPLIES = "coffee_shop_voice"
 _NUM_REPLIES = 6
+_SCALING_CURVE = "scaling.png"
 _HEADING = "\n## Results\n"
 _SOURCE = (
     "`python benchmarks/embedded_model.py --card CARD`: every way chooses its settings by cross-validation "
@@ -41,7 +44,12 @@ def results_section(records: Sequence[Record]) -> str:
     return "\n".join([*lines, "", "Mean over draws (number of draws).", *_replies(records)])
 
 
-def write_results(card: Path, records: Sequence[Record], sources: Mapping[str, Perplexity]) -> None:
+def write_results(
+    card: Path,
+    records: Sequence[Record],
+    sources: Mapping[str, Perplexity],
+    sizes: Sequence[Scale] = (),
+) -> None:
     """Put the results of `records` into the section of that name of a model card.
 
     Raises:
@@ -51,12 +59,28 @@ def write_results(card: Path, records: Sequence[Record], sources: Mapping[str, P
     if not found:
         raise ValueError(f"{card}: no section {_HEADING.strip()!r} to put the results into")
     _, next_heading, rest = after.partition("\n## ")
-    section = "\n".join([_SOURCE, "", results_section(records), *_perplexities(sources), ""])
+    section = "\n".join(
+        [_SOURCE, "", results_section(records), *_scaling(card, sizes), *_perplexities(sources), ""]
+    )
     write_text(card, f"{before}{_HEADING}\n{section}{next_heading}{rest}")
 
 
 def _cell(scores: list[float] | None) -> str:
     return "" if not scores else f"{sum(scores) / len(scores):.3f} ({len(scores)})"
+
+
+def _scaling(card: Path, sizes: Sequence[Scale]) -> list[str]:
+    if not sizes:
+        return []
+    lines = ["", f"Size and tokens against accuracy ({scaling.TASK}, one draw, settings not searched):", ""]
+    if scaling.draw_curve(sizes, card.parent / _SCALING_CURVE):
+        lines += [f"![Size and tokens against accuracy]({_SCALING_CURVE})", ""]
+    lines += ["| parameters | tokens seen | prompt, two places | full fine-tuning |", "|---|---|---|---|"]
+    return lines + [
+        f"| {size['parameters'] / 1e6:.1f} M | {size['tokens'] / 1e6:.1f} M | {size['prompt']:.3f} | "
+        f"{size['full_fine_tuning']:.3f} |"
+        for size in sizes
+    ]
 
 
 def _perplexities(sources: Mapping[str, Perplexity]) -> list[str]:

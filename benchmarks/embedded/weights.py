@@ -77,9 +77,13 @@ class WeightTuning:
                 for step, evaluate in self._train(rate, fold.train, self.max_steps):
                     losses[rate, step] += sum(evaluate(fold.validation).log_losses)
         rate, steps = min(losses, key=losses.__getitem__)
+        return WeightsTuned(rate, steps, self.with_settings(rate, steps))
+
+    def with_settings(self, learning_rate: float, steps: int) -> Evaluation:
+        """Train on all rows with settings that are given, and read the test split."""
         rows = self.prepared.rows if self.prepared.is_cross_validated else self.prepared.folds[0].train
-        *_, (_, evaluate) = self._train(rate, rows, steps)
-        return WeightsTuned(rate, steps, evaluate(self.prepared.test))
+        *_, (_, evaluate) = self._train(learning_rate, rows, steps)
+        return evaluate(self.prepared.test)
 
     def _train(
         self, learning_rate: float, examples: Sequence[Example], until: int

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import invoke
+from tests.commands import invoke, tune
 from tests.tiny_folder import TICKETS, write_rows
 from tuningfork.library.run_records import TuneOptions
 
@@ -15,6 +15,7 @@ GIVEN = {
     "learning_rates": ("--lr", "0.02", "--lr", "0.3"),
     "placements": ("--placement", "suffix", "--placement", "front"),
     "initialization": ("--init", "labels"),
+    "start_from": ("--start-from", "runs/tickets-1"),
     "objective": ("--objective", "tokens"),
     "label_smoothing": ("--label-smoothing", "0.1"),
     "num_virtual_tokens": ("--virtual-tokens", "3"),
@@ -41,10 +42,11 @@ NOT_ON_THE_COMMAND_LINE = {"weight_decay", "split"}
 def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
     assert GIVEN.keys() | NOT_ON_THE_COMMAND_LINE | {"model"} == TuneOptions.model_fields.keys()
     write_rows(tmp_path / "tickets.jsonl", TICKETS)
+    tune(tmp_path, model, "tickets.jsonl")
     arguments = [argument for option in GIVEN.values() for argument in option]
     completed = invoke(tmp_path, "tune", "tickets.jsonl", "--model", model, *arguments)
     assert completed.code == 0, completed.stderr
-    recorded = json.loads((tmp_path / "runs" / "tickets-1" / "run.json").read_text(encoding="utf-8"))[
+    recorded = json.loads((tmp_path / "runs" / "tickets-2" / "run.json").read_text(encoding="utf-8"))[
         "options"
     ]
     defaults = TuneOptions().model_dump(mode="json")

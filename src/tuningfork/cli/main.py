@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from tuningfork import __version__
-from tuningfork.cli import demo, doctor, init, predict, run, show, transfer, tune
+from tuningfork.cli import demo, doctor, init, predict, run, show, similar, transfer, tune
 from tuningfork.errors import TuningForkError
 from tuningfork.models.process import keep_freed_memory, let_waiting_threads_sleep
 
@@ -62,6 +62,7 @@ for name, command in (
     ("run", run.run),
     ("predict", predict.predict),
     ("show", show.show),
+    ("similar", similar.similar),
     ("export", transfer.export_command),
     ("import", transfer.import_command),
     ("demo", demo.demo),

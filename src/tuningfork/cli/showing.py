@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tuningfork.cli.tables import print_candidates, print_predictions, print_result
+from tuningfork.cli.tables import method_name, print_candidates, print_predictions, print_result
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT
 
@@ -40,7 +40,8 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
     result = folder.result
     prompt = folder.load_prompt()[0]
     chosen = (
-        f"{prompt.method}, learning rate {prompt.learning_rate:g}, {prompt.num_tokens} virtual tokens"
+        f"{method_name(prompt.method or '', prompt.placement)}, learning rate {prompt.learning_rate:g}, "
+        f"{prompt.num_tokens} virtual tokens"
         if prompt.kind == "soft"
         else "the text prompt (nothing tuned was better on validation)"
     )

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuningfork.library.run_records import CandidateRecord, TuneResult, WayRecord
+from tuningfork.tuning.soft.defaults import Placement
 
 
 def print_result(console: Console, result: TuneResult) -> None:
@@ -62,7 +63,7 @@ def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], 
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for candidate in sorted(candidates, key=_log_loss_or_last):
         table.add_row(
-            candidate.method,
+            method_name(candidate.method, candidate.placement),
             str(candidate.num_virtual_tokens),
             f"{candidate.learning_rate:g}",
             str(candidate.num_trainings),
@@ -74,6 +75,11 @@ def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], 
             f"{candidate.seconds:.0f} s",
         )
     console.print(table)
+
+
+def method_name(method: str, placement: Placement) -> str:
+    """How a method is called where its placement matters."""
+    return method if placement == "front" else f"{method} {placement}"
 
 
 def _log_loss_or_last(candidate: CandidateRecord) -> float:

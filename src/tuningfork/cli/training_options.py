@@ -53,6 +53,12 @@ StartOption = Annotated[
     Literal["text", "vocabulary", "labels", "random", "pretrained"],
     _training("--init", help="Where the virtual tokens start; pretrained: what the model ships, then text."),
 ]
+StartFromOption = Annotated[
+    str | None,
+    _training(
+        "--start-from", help="A run whose prompt is the start in front; tuningfork similar names good ones."
+    ),
+]
 ObjectiveOption = Annotated[
     Literal["auto", "labels", "tokens"],
     _training(

@@ -52,6 +52,7 @@ def tune(
     learning_rates: training.RateOption = None,
     placements: training.PlacementOption = None,
     initialization: training.StartOption = "text",
+    start_from: training.StartFromOption = None,
     objective: training.ObjectiveOption = "auto",
     label_smoothing: training.SmoothingOption = 0.0,
     num_virtual_tokens: training.LengthOption = None,

@@ -33,6 +33,8 @@ class TuneOptions(Record):
     """Where virtual tokens stand; empty is at the markers of the prompt or, if it has none, in front, and
     where no methods are named, other places are tried too."""
     initialization: str = "text"
+    start_from: str | None = None
+    """Folder of a run whose virtual tokens take the place of the text prompt's at the start."""
     objective: Literal["auto", "labels", "tokens"] = "auto"
     """What training minimises; auto tells labels apart in classification and learns tokens elsewhere."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.arrangement import Arrangement, arrangements_of
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.pretrained_prompts import pretrained_prompt
+from tuningfork.recipes.prompt_transfer import transferred_prompt
 from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.training.arguments import TrainingArguments
@@ -135,6 +137,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
 
     Raises:
         PromptError: if a method, a placement or the initialisation is unknown or impossible here.
+        RunError: if the run to start from cannot be used here.
     """
     draw = partial(_initial_embeddings, space)
     candidates = []
@@ -176,6 +179,8 @@ def _candidate(
 def _initial_embeddings(space: SearchSpace, count: int | None) -> Tensor:
     """Embeddings (P, H) to start from: `count` of them, or as many as replace the text prompt."""
     options, pretrained = space.options, None
+    if count is None and options.start_from is not None:
+        return transferred_prompt(Path(options.start_from), space.model)
     if options.initialization == "pretrained":
         pretrained = pretrained_prompt(space.model, space.task_type)
     from_text = len(space.text_ids) + (0 if pretrained is None else len(pretrained))
