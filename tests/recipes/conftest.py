@@ -49,7 +49,7 @@ class Setting:
         return replace(search_space(self.model, self.prepared, self.options, self._judge), **changes)
 
     def with_options(self, **changes: Any) -> SearchSpace:
-        return self.space(options=self.options.model_copy(update=changes))
+        return replace(self, options=self.options.model_copy(update=changes)).space()
 
     def cross_validated(self, **changes: Any) -> SearchSpace:
         """Three folds of the rows, and all of them for the last training."""

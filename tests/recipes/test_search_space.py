@@ -9,9 +9,11 @@ from tuningfork.tasks.task import Task
 from tuningfork.training.objectives import ChoiceObjective, TokenObjective
 from tuningfork.tuning.soft.defaults import (
     LEARNING_RATES,
+    NUM_PLACED_TOKENS,
     NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
     SEARCHED_METHODS,
 )
+from tuningfork.tuning.soft.registry import SOFT_METHODS
 
 
 def test_rows_are_trained_on_once_or_fold_by_fold(setting: Setting) -> None:
@@ -64,11 +66,17 @@ def test_objective_of_labels_needs_labels(setting: Setting) -> None:
 
 def test_without_choices_the_usual_methods_are_tried_at_their_own_rates(setting: Setting) -> None:
     candidates = plan_candidates(setting.space())
-    assert [(c.method.name, c.arguments.learning_rate) for c in candidates] == [
-        (name, rate) for name in SEARCHED_METHODS for rate in LEARNING_RATES[name]
+    at_input = [name for name in SEARCHED_METHODS if SOFT_METHODS[name].kind == "input"]
+    assert [(c.method.name, c.placement, c.arguments.learning_rate) for c in candidates] == [
+        (name, placement, rate)
+        for placement, names in (("front", SEARCHED_METHODS), ("both", at_input))
+        for name in names
+        for rate in LEARNING_RATES[name]
     ]
     assert len({candidate.name for candidate in candidates}) == len(candidates)
-    assert {len(candidate.embeddings) for candidate in candidates} == {len(setting.space().text_ids)}
+    for candidate in candidates:
+        more = NUM_PLACED_TOKENS if candidate.placement == "both" else 0
+        assert len(candidate.embeddings) == len(setting.space().text_ids) + more
 
 
 def test_options_reach_the_training_arguments(setting: Setting) -> None:

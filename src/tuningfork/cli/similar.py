@@ -9,9 +9,7 @@ from tuningfork.cli.options import JsonOption
 
 
 def similar(
-    run_path: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run of the new task, with prompt_tuning; a few steps do.")
-    ],
+    run_path: Annotated[Path, typer.Argument(metavar="RUN", help="A run of the new task; a few steps do.")],
     runs: Annotated[Path, typer.Option("--runs", help="Folder that holds the runs to compare.")] = Path(
         "runs"
     ),

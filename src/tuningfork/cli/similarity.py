@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tuningfork.recipes.prompt_transfer import rank_sources
+from tuningfork.tuning.soft.defaults import TRANSFERRED_METHOD
 
 
 def print_similar(run: Path, runs: Path, *, as_json: bool) -> None:
@@ -24,7 +25,7 @@ def print_similar(run: Path, runs: Path, *, as_json: bool) -> None:
     if not found:
         console.print(
             f"No other run in {runs} has virtual tokens in front for the same base model; tune one with "
-            "--method prompt_tuning",
+            f"--method {TRANSFERRED_METHOD}",
             highlight=False,
             markup=False,
         )

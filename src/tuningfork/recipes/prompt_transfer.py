@@ -18,6 +18,7 @@ from tuningfork.library.run_folder import RunFolder
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.environment import identity_of
+from tuningfork.tuning.soft.defaults import TRANSFERRED_METHOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def _virtual_tokens(folder: RunFolder) -> Tensor:
     if not isinstance(prompt, InputPrompt):
         raise RunError(
             f"{folder.path}: only virtual tokens in front can be a start or be compared; this run chose "
-            "another prompt (tune one with --method prompt_tuning)"
+            f"another prompt (tune one with --method {TRANSFERRED_METHOD})"
         )
     return prompt.embeddings
 

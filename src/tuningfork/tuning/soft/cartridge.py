@@ -1,16 +1,13 @@
 """Cartridge: the keys and values of a text are trained, those of its first token excepted."""
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import KeyValuePrefix
-from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.key_values import initial_key_values
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 _NUM_FROZEN_TOKENS = 1
 
@@ -31,21 +28,14 @@ class Cartridge:
     kind: ClassVar[Kind] = "key-value"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """Parameters `keys` and `values` by layer, and the first token's as they stay, float32.
 
         Raises:
             PromptError: if the model does not keep plain keys and values in every layer.
         """
-        pairs = initial_key_values(model, tokens)
-        frozen = _NUM_FROZEN_TOKENS if len(tokens) > _NUM_FROZEN_TOKENS else 0
+        pairs = initial_key_values(given.model, given.tokens)
+        frozen = _NUM_FROZEN_TOKENS if len(given.tokens) > _NUM_FROZEN_TOKENS else 0
         module = nn.Module()
         for name, parts in zip(("keys", "values"), zip(*pairs, strict=True), strict=True):
             setattr(module, name, nn.ParameterList([part[:, frozen:].clone() for part in parts]))

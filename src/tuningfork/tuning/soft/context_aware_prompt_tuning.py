@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
-from tuningfork.tuning.soft.method import Kind
+from tuningfork.tuning.soft.method import Beginning, Kind
 from tuningfork.tuning.soft.row_parts import input_of, shared_ending
 from tuningfork.types import TrainingRow
 
@@ -54,21 +54,16 @@ class ContextAwarePromptTuning:
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`delta` of zeros for the text and as many rows as fit, balanced over choices, in a drawn order."""
-        drawn = torch.randperm(len(rows), generator=generator)[:_MOST_ROWS_READ].tolist()
-        pool = {index: rows[index] for index in drawn}
-        shown = _choose(pool, _room(model, pool) - len(tokens))
-        order = torch.randperm(len(shown), generator=generator).tolist()
+        drawn = torch.randperm(len(given.rows), generator=given.generator)[:_MOST_ROWS_READ].tolist()
+        pool = {index: given.rows[index] for index in drawn}
+        shown = _choose(pool, _room(given.model, pool) - len(given.tokens))
+        order = torch.randperm(len(shown), generator=given.generator).tolist()
         header = shared_ending([input_of(row) for row in pool.values()])
-        return Context(model, tokens, {shown[place]: pool[shown[place]] for place in order}, header)
+        return Context(
+            given.model, given.tokens, {shown[place]: pool[shown[place]] for place in order}, header
+        )
 
     def materialize(self, module: nn.Module) -> InputPrompt:
         """The context with what is learned added."""

@@ -44,6 +44,9 @@ SEARCHED_PLACEMENTS: tuple[Placement, ...] = ("front", "both")
 NUM_PLACED_TOKENS = 16
 """Virtual tokens that do not take the place of the text prompt, where their number is not given."""
 
+TRANSFERRED_METHOD = "prompt_tuning"
+"""Whose prompts other tasks start from best: virtual tokens in front, and nothing else."""
+
 NUM_VIRTUAL_TOKENS_WITHOUT_TEXT = 20
 """P where there is no text prompt to take it from."""
 

@@ -1,7 +1,7 @@
 """DePT: a shorter soft prompt, and a low-rank offset of the tokens of each row by their position."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, cast
 
@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import DecomposedPrompt
-from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.instance import answer_start
-from tuningfork.tuning.soft.method import Kind
+from tuningfork.tuning.soft.method import Beginning, Kind
 from tuningfork.types import TrainingRow
 
 _LEARNED_SHARE = 0.4
@@ -40,25 +39,20 @@ class DePT:
     equals_text_at_start: ClassVar[bool] = True
     rate_factors: ClassVar[Mapping[str, float]] = MappingProxyType({"down": 0.1, "up": 0.1})
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`prompt`, `down` and `up`, float32, beside `text`, the tokens in front that stay as they are."""
-        num_tokens, width = tokens.shape
-        num_offset = min(max(map(_input_length, rows[:_MOST_ROWS_READ]), default=1), _MOST_OFFSET_TOKENS)
+        num_tokens, width = given.tokens.shape
+        num_offset = min(
+            max(map(_input_length, given.rows[:_MOST_ROWS_READ]), default=1), _MOST_OFFSET_TOKENS
+        )
         num_learned = max(1, round(_LEARNED_SHARE * num_tokens))
         paid = (num_tokens - num_learned) * width // (num_offset + width)
         rank = min(max(1, paid), num_offset, width)
         module = nn.Module()
-        module.register_buffer("text", tokens[:-num_learned].clone())
-        module.prompt = nn.Parameter(tokens[-num_learned:].clone())
+        module.register_buffer("text", given.tokens[:-num_learned].clone())
+        module.prompt = nn.Parameter(given.tokens[-num_learned:].clone())
         # The spread of an offset must not depend on the rank.
-        module.down = nn.Parameter(torch.randn(num_offset, rank, generator=generator) / math.sqrt(rank))
+        module.down = nn.Parameter(torch.randn(num_offset, rank, generator=given.generator) / math.sqrt(rank))
         module.up = nn.Parameter(torch.zeros(rank, width))
         return module
 

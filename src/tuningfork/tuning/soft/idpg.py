@@ -11,9 +11,9 @@ from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, InstancePrompt
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.tuning.soft.method import Kind
+from tuningfork.tuning.soft.method import Beginning, Kind
 from tuningfork.tuning.soft.row_parts import input_of, shared_ending
-from tuningfork.types import TokenIds, TrainingRow
+from tuningfork.types import TokenIds
 
 _BOTTLENECK = 16
 _NUM_LAYERS_READ = 4
@@ -39,27 +39,21 @@ class IDPG:
     kind: ClassVar[Kind] = "instance"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`shift`, `down` and `up`, float32, beside `front` and the statistics of the features as they stay.
 
         Raises:
             PromptError: if the model takes the plain path.
         """
-        if model.support.path != "shared":
+        support = given.model.support
+        if support.path != "shared":
             raise PromptError(
-                f"idpg is not possible with {model.name}: {model.support.reason}; use prompt tuning"
+                f"idpg is not possible with {given.model.name}: {support.reason}; use prompt tuning"
             )
-        inputs = [input_of(row) for row in rows[:_MOST_ROWS_READ]]
+        inputs = [input_of(row) for row in given.rows[:_MOST_ROWS_READ]]
         num_shifted = min(max(1, shared_ending(inputs)), _MOST_SHIFTED_TOKENS)
         words = [ids[:-num_shifted] or ids[:1] for ids in inputs]
-        return InstanceGenerator(model, tokens, words, num_shifted, generator)
+        return InstanceGenerator(given.model, given.tokens, words, num_shifted, given.generator)
 
     def materialize(self, module: nn.Module) -> InstancePrompt:
         """The text in front, and the generator as it is."""

@@ -1,15 +1,12 @@
 """Late prompt tuning: virtual tokens enter halfway up the model instead of at its input."""
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
-import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 _DEPTH = 0.5
 """The share of the layers below the prompt: the paper finds those in the middle best."""
@@ -32,20 +29,13 @@ class LatePromptTuning:
     kind: ClassVar[Kind] = "late"
     equals_text_at_start: ClassVar[bool] = False
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`states` (P, H), float32.
 
         Raises:
             PromptError: if virtual tokens cannot enter above the first layer of the model.
         """
-        return LateTokens(model, tokens)
+        return LateTokens(given.model, given.tokens)
 
     def materialize(self, module: nn.Module) -> KeyValuePrefix:
         """The keys and values that the upper layers keep of the states; None for those below."""

@@ -1,6 +1,7 @@
 """The contract of a soft-prompt method."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -15,6 +16,21 @@ Kind = Literal["input", "offset", "key-value", "late", "headed", "instance", "pl
 """What it changes: embeddings in front, and of the row by position; keys and values in every layer, in upper
 ones, or with a head that reads labels; embeddings of the row by what it says; embeddings in front and in the
 row."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beginning:
+    """What a method starts from."""
+
+    model: FrozenModel
+    tokens: Tensor
+    """(P, H), float32 on the CPU and the method's to keep."""
+    generator: torch.Generator
+    """What is drawn comes from here."""
+    rows: Sequence[TrainingRow]
+    """Those to train on."""
+    num_labels: int | None
+    """How many labels are to be told apart; None if the method is to learn to say tokens."""
 
 
 class SoftMethod(Protocol):
@@ -45,20 +61,8 @@ class SoftMethod(Protocol):
     equals_text_at_start: ClassVar[bool]
     """Whether a row is answered at the start as it is behind the text that the tokens come from."""
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
-        """Trainable state that starts from `tokens` (P, H), float32 on the CPU and the method's to keep.
-
-        What is drawn comes from `generator`; `rows` are those to train on; `num_labels` is how many labels
-        these are told apart by, those that none of them has included, or None where tokens are learned.
-        Called by `begin`, which sees to all of this.
-        """
+    def start(self, given: Beginning) -> nn.Module:
+        """Trainable state that starts from what is given; called by `begin`."""
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
         """The soft prompt that `module` stands for now."""
@@ -119,4 +123,4 @@ def begin(
     """
     tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
     drawn = generator or torch.Generator().manual_seed(0)
-    return method.start(model, tokens, drawn, rows, num_labels).to(model.device)
+    return method.start(Beginning(model, tokens, drawn, rows, num_labels)).to(model.device)

@@ -1,6 +1,6 @@
 """Multitask prompt tuning: a shared prompt, scaled entry by entry by a product of two vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, cast
 
@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import InputPrompt
-from tuningfork.models.frozen import FrozenModel
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 
 class MultitaskPromptTuning:
@@ -30,19 +28,12 @@ class MultitaskPromptTuning:
     equals_text_at_start: ClassVar[bool] = True
     rate_factors: ClassVar[Mapping[str, float]] = MappingProxyType({"by_token": 4 / 3, "by_feature": 4 / 3})
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`shared` and the two vectors, float32."""
         module = nn.Module()
-        module.shared = nn.Parameter(tokens)
-        module.by_token = nn.Parameter(torch.ones(tokens.shape[0]))
-        module.by_feature = nn.Parameter(torch.ones(tokens.shape[1]))
+        module.shared = nn.Parameter(given.tokens)
+        module.by_token = nn.Parameter(torch.ones(given.tokens.shape[0]))
+        module.by_feature = nn.Parameter(torch.ones(given.tokens.shape[1]))
         return module
 
     def materialize(self, module: nn.Module) -> InputPrompt:

@@ -1,16 +1,12 @@
 """P-tuning: virtual tokens are learned through a prompt encoder that relates them to each other."""
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tuningfork.models.artefacts import InputPrompt
-from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.encoders import BidirectionalLSTM, EncodedTokens
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 
 class PTuning:
@@ -27,16 +23,9 @@ class PTuning:
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`embeddings` (P, H), the encoder, and the tokens that it started from, float32."""
-        return EncodedTokens(tokens, BidirectionalLSTM(tokens.shape[1], generator))
+        return EncodedTokens(given.tokens, BidirectionalLSTM(given.tokens.shape[1], given.generator))
 
     def materialize(self, module: nn.Module) -> InputPrompt:
         """The initial tokens, moved by as much as their encoding has moved."""

@@ -1,16 +1,12 @@
 """P-tuning with a perceptron as prompt encoder: each virtual token is encoded on its own."""
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tuningfork.models.artefacts import InputPrompt
-from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.encoders import EncodedTokens, perceptron
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 
 class PTuningMLP:
@@ -26,17 +22,12 @@ class PTuningMLP:
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`embeddings` (P, H), the perceptron, and the tokens that it started from, float32."""
-        width = tokens.shape[1]
-        return EncodedTokens(tokens, perceptron((width, width, width, width), nn.ReLU(), generator))
+        width = given.tokens.shape[1]
+        return EncodedTokens(
+            given.tokens, perceptron((width, width, width, width), nn.ReLU(), given.generator)
+        )
 
     def materialize(self, module: nn.Module) -> InputPrompt:
         """The initial tokens, moved by as much as their encoding has moved."""

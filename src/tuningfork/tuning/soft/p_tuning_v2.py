@@ -1,6 +1,5 @@
 """P-tuning v2: keys and values are learned in every layer, and a head that tells labels apart."""
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import torch
@@ -9,10 +8,8 @@ from torch import Tensor, nn
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import HeadedPrefix
 from tuningfork.models.classification_head import ClassificationHead
-from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.key_values import learned_key_values, prefix_of
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 
 class PTuningV2:
@@ -36,28 +33,21 @@ class PTuningV2:
     kind: ClassVar[Kind] = "headed"
     equals_text_at_start: ClassVar[bool] = False
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """Two lists of parameters, `keys` and `values`, one (A, P, D) a layer, `weight` and `bias`, float32.
 
         Raises:
             PromptError: if there are no labels to tell apart, or the model does not keep plain keys and
                 values in every layer.
         """
-        if num_labels is None:
+        if given.num_labels is None:
             raise PromptError(
                 "p_tuning_v2 tells labels apart and says no words: it needs a classification task and its "
                 "labels as what is learned (--objective labels); for anything else use prefix tuning"
             )
-        module = learned_key_values(model, tokens)
-        module.weight = nn.Parameter(torch.zeros(num_labels, model.hidden_size))
-        module.bias = nn.Parameter(torch.zeros(num_labels))
+        module = learned_key_values(given.model, given.tokens)
+        module.weight = nn.Parameter(torch.zeros(given.num_labels, given.model.hidden_size))
+        module.bias = nn.Parameter(torch.zeros(given.num_labels))
         return module
 
     def materialize(self, module: nn.Module) -> HeadedPrefix:

@@ -1,16 +1,14 @@
 """Virtual tokens at other places than in front of everything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, PlacedPrompt
-from tuningfork.models.frozen import FrozenModel
-from tuningfork.tuning.soft.method import HasRateFactors, Kind, ShowsRows, SoftMethod
-from tuningfork.types import TokenIds, TrainingRow
+from tuningfork.tuning.soft.method import Beginning, HasRateFactors, Kind, ShowsRows, SoftMethod
+from tuningfork.types import TokenIds
 
 
 class Placed:
@@ -44,16 +42,9 @@ class Placed:
         """Those of the method itself."""
         return self._method.rate_factors if isinstance(self._method, HasRateFactors) else {}
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """What the method itself learns."""
-        return self._method.start(model, tokens, generator, rows, num_labels)
+        return self._method.start(given)
 
     def materialize(self, module: nn.Module) -> PlacedPrompt:
         """The virtual tokens of the method, with their places in front."""

@@ -1,16 +1,12 @@
 """Prefix tuning: keys and values of virtual tokens are learned in every layer."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tuningfork.models.artefacts import KeyValuePrefix
-from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.key_values import learned_key_values, prefix_of
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 
 class PrefixTuning:
@@ -27,20 +23,13 @@ class PrefixTuning:
     kind: ClassVar[Kind] = "key-value"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """Two lists of parameters, `keys` and `values`, one (A, P, D) a layer, float32.
 
         Raises:
             PromptError: if the model does not keep plain keys and values in every layer.
         """
-        return learned_key_values(model, tokens)
+        return learned_key_values(given.model, given.tokens)
 
     def materialize(self, module: nn.Module) -> KeyValuePrefix:
         """The keys and values as they are, at position 0."""

@@ -1,17 +1,13 @@
 """Prefix tuning with projection: keys and values are learned through a network from a narrow matrix."""
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
-import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import KeyValuePrefix
-from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.encoders import Anchored, perceptron
 from tuningfork.tuning.soft.key_values import initial_key_values
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 
 class ProjectedPrefixTuning:
@@ -28,25 +24,20 @@ class ProjectedPrefixTuning:
     kind: ClassVar[Kind] = "key-value"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`embeddings` (P, H), the network, and the keys and values it starts from, float32.
 
         Raises:
             PromptError: if the model does not keep plain keys and values in every layer.
         """
-        initial = [part for pair in initial_key_values(model, tokens) for part in pair]
-        width = tokens.shape[1]
+        initial = [part for pair in initial_key_values(given.model, given.tokens) for part in pair]
+        width = given.tokens.shape[1]
         outputs = sum(_width(part) for part in initial)
         module = nn.Module()
-        module.embeddings = nn.Parameter(tokens)
-        module.projection = Anchored(perceptron((width, width, outputs), nn.Tanh(), generator), tokens)
+        module.embeddings = nn.Parameter(given.tokens)
+        module.projection = Anchored(
+            perceptron((width, width, outputs), nn.Tanh(), given.generator), given.tokens
+        )
         for index, part in enumerate(initial):
             module.register_buffer(f"initial_{index}", part)
         return module

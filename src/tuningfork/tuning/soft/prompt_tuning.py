@@ -1,15 +1,11 @@
 """Prompt tuning: the embeddings of virtual tokens are learned directly."""
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
-import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import InputPrompt
-from tuningfork.models.frozen import FrozenModel
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 
 class PromptTuning:
@@ -25,17 +21,10 @@ class PromptTuning:
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """One parameter, `embeddings` (P, H), float32."""
         module = nn.Module()
-        module.embeddings = nn.Parameter(tokens)
+        module.embeddings = nn.Parameter(given.tokens)
         return module
 
     def materialize(self, module: nn.Module) -> InputPrompt:

@@ -1,16 +1,12 @@
 """Residual prompt tuning: virtual tokens are learned through a small network with a skip connection."""
 
-from collections.abc import Sequence
 from typing import ClassVar, cast
 
-import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import InputPrompt
-from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.encoders import Anchored, perceptron
-from tuningfork.tuning.soft.method import Kind
-from tuningfork.types import TrainingRow
+from tuningfork.tuning.soft.method import Beginning, Kind
 
 _BOTTLENECK = 128
 
@@ -29,21 +25,14 @@ class ResidualPromptTuning:
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True
 
-    def start(
-        self,
-        model: FrozenModel,
-        tokens: Tensor,
-        generator: torch.Generator,
-        rows: Sequence[TrainingRow],
-        num_labels: int | None,
-    ) -> nn.Module:
+    def start(self, given: Beginning) -> nn.Module:
         """`embeddings` (P, H) and the network, float32."""
-        width = tokens.shape[1]
-        network = perceptron((width, min(_BOTTLENECK, width), width), nn.ReLU(), generator)
+        width = given.tokens.shape[1]
+        network = perceptron((width, min(_BOTTLENECK, width), width), nn.ReLU(), given.generator)
         network.append(nn.LayerNorm(width))
         module = nn.Module()
-        module.embeddings = nn.Parameter(tokens)
-        module.residual = Anchored(network, tokens)
+        module.embeddings = nn.Parameter(given.tokens)
+        module.residual = Anchored(network, given.tokens)
         return module
 
     def materialize(self, module: nn.Module) -> InputPrompt:
