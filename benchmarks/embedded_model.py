@@ -28,6 +28,7 @@ if not __package__:
 
 from benchmarks.embedded import perplexity, scaling, weights
 from benchmarks.embedded.card import write_results
+from benchmarks.embedded.comparison import best_way, difference, mean_score, of_way, row_scores
 from benchmarks.embedded.prompts import train_on_all_rows
 from benchmarks.embedded.tasks import Draw, all_draws, task_of
 from tuningfork.evaluation.statistics import mean_interval
@@ -182,7 +183,7 @@ def print_table(records: Iterable[Record]) -> None:
     print(
         f"{'task':<18} {'way':<28} {'draws':>5} {'n':>4}   mean  interval        draws           s  lr/steps"
     )
-    for (task, way), found in sorted(groups.items(), key=lambda item: (item[0][0], _mean(item[1]))):
+    for (task, way), found in sorted(groups.items(), key=lambda item: (item[0][0], mean_score(item[1]))):
         metric = get_metric(found[0]["metric"])
         interval = mean_interval(
             row_scores(found), bounds=(0.0, metric.maximum), rng=np.random.default_rng(0)
@@ -192,10 +193,25 @@ def print_table(records: Iterable[Record]) -> None:
         seconds = np.median([r["seconds"] for r in found])
         scores = [r["score"] for r in found]
         print(
-            f"{task:<17} {way:<28} {len(found):>5} {len(found[0]['targets']):>4}  {_mean(found):.3f}  "
+            f"{task:<17} {way:<28} {len(found):>5} {len(found[0]['targets']):>4}  {mean_score(found):.3f}  "
             f"[{interval.low:.3f}, {interval.high:.3f}]  {min(scores):.3f}-{max(scores):.3f}  "
             f"{seconds:>5.0f}  {' '.join(settings)}"
         )
+
+
+def differences(records: Sequence[Record]) -> list[str]:
+    """The best kind of prompt of each task against words and against full fine-tuning, a line each."""
+    lines = []
+    for task in dict.fromkeys(record["draw"].rpartition("/")[0] for record in records):
+        way = best_way(records, task, PROMPT_OPTIONS)
+        for baseline in (TEXT_PROMPT, "full fine-tuning"):
+            found = None if way is None else difference(records, task, way, baseline)
+            if found is not None:
+                lines.append(
+                    f"{task}: {way} - {baseline} {found.mean:+.3f} "
+                    f"[{found.interval.low:+.3f}, {found.interval.high:+.3f}], {found.verdict}"
+                )
+    return lines
 
 
 def measured_perplexities(model: FrozenModel, corpus: Path) -> dict[str, perplexity.Perplexity]:
@@ -217,30 +233,12 @@ def print_perplexities(sources: Mapping[str, perplexity.Perplexity]) -> None:
         )
 
 
-def row_scores(records: Sequence[Record]) -> list[float]:
-    """One score a test row: its mean over the draws that share it."""
-    by_draw = [
-        [get_metric(r["metric"]).score(p, t) for p, t in zip(r["predictions"], r["targets"], strict=True)]
-        for r in records
-    ]
-    if all(record["targets"] == records[0]["targets"] for record in records):
-        return [float(np.mean(scores)) for scores in zip(*by_draw, strict=True)]
-    return [one for scores in by_draw for one in scores]
-
-
-def _mean(records: Sequence[Record]) -> float:
-    return float(np.mean([record["score"] for record in records]))
-
-
 def figures(records: Sequence[Record]) -> dict[str, float | None]:
     """The figures of the last line; None where nothing was measured."""
 
     def mean(task: str, ways: Iterable[str]) -> float | None:
-        by_way = [
-            [r for r in records if r["draw"].startswith(f"{task}/") and r["way"] == way] for way in ways
-        ]
-        means = [_mean(found) for found in by_way if found]
-        return round(max(means), 4) if means else None
+        way = best_way(records, task, ways)
+        return None if way is None else round(mean_score(of_way(records, task, way)), 4)
 
     best = {task: mean(task, PROMPT_OPTIONS) for task in FIGURES}
     return {
@@ -327,13 +325,16 @@ def main() -> int:
                     if arguments.only is None or draw.name in arguments.only:
                         bench.measure(draw, way)
         print_table(bench.records)
+        for line in differences(bench.records):
+            print(line)
         for folder, tokens in arguments.scaling:
             scaling.measure(folder, float(tokens), arguments.banking77, Path(work))
         scaling.print_table(scaling.load())
         sources = measured_perplexities(model, arguments.corpus)
         print_perplexities(sources)
         if arguments.card:
-            write_results(arguments.card, bench.records, sources, scaling.load())
+            compared = differences(bench.records)
+            write_results(arguments.card, bench.records, sources, sizes=scaling.load(), compared=compared)
         for problem in problems:
             print(problem, file=sys.stderr)
         print(json.dumps(figures(bench.records)))

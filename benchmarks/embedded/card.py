@@ -48,7 +48,9 @@ def write_results(
     card: Path,
     records: Sequence[Record],
     sources: Mapping[str, Perplexity],
+    *,
     sizes: Sequence[Scale] = (),
+    compared: Sequence[str] = (),
 ) -> None:
     """Put the results of `records` into the section of that name of a model card.
 
@@ -59,14 +61,21 @@ def write_results(
     if not found:
         raise ValueError(f"{card}: no section {_HEADING.strip()!r} to put the results into")
     _, next_heading, rest = after.partition("\n## ")
-    section = "\n".join(
-        [_SOURCE, "", results_section(records), *_scaling(card, sizes), *_perplexities(sources), ""]
-    )
+    measured = [*_compared(compared), *_scaling(card, sizes), *_perplexities(sources)]
+    section = "\n".join([_SOURCE, "", results_section(records), *measured, ""])
     write_text(card, f"{before}{_HEADING}\n{section}{next_heading}{rest}")
 
 
 def _cell(scores: list[float] | None) -> str:
     return "" if not scores else f"{sum(scores) / len(scores):.3f} ({len(scores)})"
+
+
+def _compared(lines: Sequence[str]) -> list[str]:
+    if not lines:
+        return []
+    return ["", "The best kind of prompt (by these means) against others, paired by test row:", ""] + [
+        f"- {line}" for line in lines
+    ]
 
 
 def _scaling(card: Path, sizes: Sequence[Scale]) -> list[str]:

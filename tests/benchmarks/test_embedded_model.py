@@ -12,6 +12,7 @@ import torch
 from benchmarks import embedded_model
 from benchmarks.embedded import perplexity, weights
 from benchmarks.embedded.card import results_section, write_results
+from benchmarks.embedded.comparison import difference, row_scores
 from benchmarks.embedded.perplexity import Perplexity
 from benchmarks.embedded.tasks import SIX_CLASSES, Draw, all_draws, task_of
 from benchmarks.embedded_model import (
@@ -23,7 +24,6 @@ from benchmarks.embedded_model import (
     figures,
     load_records,
     print_table,
-    row_scores,
 )
 from tests.tiny_folder import save_tiny_model
 from tools.pretrain.corpus import Document, documents, split_of
@@ -196,6 +196,24 @@ def test_card_has_a_row_for_each_way_and_replies_drawn_by_seed() -> None:
 
 
 SOURCES = {"Wikipedia": Perplexity(perplexity=41.26, documents=60, tokens=1200)}
+
+
+def test_ways_are_compared_on_the_draws_that_both_have() -> None:
+    def record(draw: int, way: str, predictions: list[str]) -> dict[str, Any]:
+        return {
+            "draw": f"ticket_routing/{draw}", "way": way, "metric": "accuracy", "score": 0.0,
+            "targets": [["a"]] * 4, "settings": {}, "predictions": predictions,
+        }  # fmt: skip
+
+    records = [
+        record(0, "prompt_tuning", ["a", "a", "a", "b"]),
+        record(1, "prompt_tuning", ["a", "a", "a", "a"]),
+        record(0, "text prompt", ["a", "b", "b", "b"]),
+    ]
+    found = difference(records, "ticket_routing", "prompt_tuning", "text prompt")
+    assert found is not None
+    assert (found.mean, found.n) == (0.5, 4)
+    assert difference(records, "ticket_routing", "prompt_tuning", "lora") is None
 
 
 def test_results_replace_those_that_stood_in_the_card(tmp_path: Path) -> None:
