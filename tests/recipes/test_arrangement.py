@@ -134,10 +134,12 @@ def test_rows_are_checked_with_the_tokens_that_are_placed(
 @pytest.mark.parametrize("placement", [name for name in get_args(Placement) if name != "markers"])
 def test_a_run_answers_as_it_was_tested(
     placement: Placement, kind: str, tasks: dict[str, Task], options: TuneOptions, model: FrozenModel,
-    tmp_path: Path,
+    tmp_path: Path, sink: RecordingSink,
 ) -> None:  # fmt: skip
     asked = options.model_copy(update={"placements": (placement,), "learning_rates": (0.5,)})
-    check_answers(tune(tasks[kind], asked, runs_folder=tmp_path, model=model), model, placement)
+    check_answers(tune(tasks[kind], asked, runs_folder=tmp_path, model=model, sink=sink), model, placement)
+    told = [message for message in sink.messages if message.startswith("Context   words of rows read once:")]
+    assert bool(told) == (placement == "suffix")
 
 
 def test_a_run_with_markers_answers_as_it_was_tested(

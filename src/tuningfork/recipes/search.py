@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tuningfork.events import EventSink, StageFinished, StageStarted
+from tuningfork.events import EventSink, Notice, StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.recipes.search_space import SearchSpace
 from tuningfork.training.checkpoint import Validation, pooled
@@ -109,8 +109,14 @@ class Search:
 
     def run(self, candidates: Sequence[Candidate]) -> SearchResult:
         """Halve `candidates`, then train the seeds of the winner."""
-        with self._space.model.keeping_contexts(self._space.options.context_cache_mb * 10**6):
-            return self._run(candidates)
+        with self._space.model.keeping_contexts(self._space.options.context_cache_mb * 10**6) as contexts:
+            result = self._run(candidates)
+        if kept := len(contexts):
+            size, share = contexts.num_bytes / 1e6, contexts.num_bytes / kept / 1e3
+            self._sink.emit(
+                Notice(f"Context   words of rows read once: {kept} kept, {size:.1f} MB, {share:.0f} kB each")
+            )
+        return result
 
     def _run(self, candidates: Sequence[Candidate]) -> SearchResult:
         alive = list(candidates)
