@@ -1,8 +1,13 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from tuningfork.errors import PromptError
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
+
+METHODS_PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
 
 
 @pytest.mark.parametrize("name", SOFT_METHODS)
@@ -31,3 +36,14 @@ def test_an_unknown_name_is_answered_with_all_there_are() -> None:
     everything = ", ".join(SOFT_METHODS)
     with pytest.raises(PromptError, match=rf"unknown soft-prompt method 'xyz': expected one of {everything}"):
         get_soft_method("xyz")
+
+
+def test_the_page_of_methods_lists_each_with_its_format_and_its_start() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \|.*\| ([^|]+) \| (\w+) \|$", METHODS_PAGE.read_text("utf-8"), re.MULTILINE
+    )
+    assert {name for name, _, _ in rows} == set(SOFT_METHODS)
+    for name, start, peft_type in rows:
+        method = SOFT_METHODS[name]
+        assert peft_type == (method.peft_type or "none")
+        assert (start in ("yes", "text and examples")) == method.equals_text_at_start
