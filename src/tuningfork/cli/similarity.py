@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tuningfork.recipes.prompt_transfer import rank_sources
@@ -35,10 +36,14 @@ def print_similar(run: Path, runs: Path, *, as_json: bool) -> None:
         table.add_column(name, no_wrap=True, justify="right" if "of" in name else "left")
     for similarity in found:
         table.add_row(
-            str(similarity.path),
-            similarity.task,
+            escape(str(similarity.path)),
+            escape(similarity.task),
             f"{similarity.of_means:.3f}",
             f"{similarity.of_tokens:.3f}",
         )
     console.print(table)
-    console.print(f"Start from the first: tuningfork tune TASK --start-from {found[0].path}", highlight=False)
+    console.print(
+        f"Start from the first: tuningfork tune TASK --start-from {found[0].path}",
+        highlight=False,
+        markup=False,
+    )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import DecomposedPrompt, InputPrompt
+from tuningfork.models.artefacts import DecomposedPrompt, InputPrompt, PlacedPrompt
 from tuningfork.types import TokenIds
 
 
@@ -22,11 +22,15 @@ def embed_ids(network: PreTrainedModel, ids: Tensor, virtual: Sequence[Tensor | 
 
     Places among `ids` (B, T) are filled from `virtual`: virtual tokens (P, H) of all rows, or of each.
     """
-    words = cast(Tensor, network.get_input_embeddings()(ids.clamp(min=0)))
+    table_of = network.get_input_embeddings()
     tables = [table for table in virtual if table is not None]
     if not tables:
-        return words
+        return cast(Tensor, table_of(ids))
+    words = cast(Tensor, table_of(ids.clamp(min=0)))
     rows, steps = (ids < 0).nonzero(as_tuple=True)
+    if not len(rows):
+        # Words alone must not seem to depend on what is learned.
+        return words
     tokens = -1 - ids[rows, steps]
     if len(virtual) > 1:
         sizes = [0 if table is None else len(table) for table in virtual]
@@ -52,6 +56,18 @@ def embed_row(network: PreTrainedModel, ids: TokenIds, virtual: Tensor | None) -
     """Embeddings (T, H) of one row, its places filled from `virtual` (P, H)."""
     row = torch.tensor([list(ids)], dtype=torch.long, device=embedding_weight(network).device)
     return embed_ids(network, row, [virtual])[0]
+
+
+def check_placed(network: PreTrainedModel, prompt: PlacedPrompt) -> None:
+    """Check that a placed prompt fits `network`: the width of its virtual tokens, and the words in front.
+
+    Raises:
+        PromptError: if it does not.
+    """
+    check_width(network, prompt.embeddings)
+    size = embedding_weight(network).shape[0]
+    if (largest := max(prompt.prefix_ids, default=0)) >= size:
+        raise PromptError(f"the prompt holds token {largest}, the model's vocabulary has {size}")
 
 
 def check_width(network: PreTrainedModel, virtual: Tensor) -> None:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import HeadedPrefix, InstancePrompt, KeyValuePrefix, PlacedPrompt
-from tuningfork.models.embedding import check_width, embed_row, embed_segment, embedding_weight
+from tuningfork.models.embedding import check_placed, embed_row, embed_segment, embedding_weight
 from tuningfork.models.instance import answer_start
 from tuningfork.models.offsets import add_offsets, offsets_of
 from tuningfork.models.path import Segment, TokenChooser
@@ -50,7 +50,7 @@ class PlainPath:
                     "cannot be used; use prompt tuning"
                 )
             if isinstance(segment, PlacedPrompt):
-                check_width(self._network, segment.embeddings)
+                check_placed(self._network, segment)
                 virtual = segment.embeddings.to(self.device)
                 pieces.append(embed_row(self._network, segment.prefix_ids, virtual))
             else:

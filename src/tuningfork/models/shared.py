@@ -29,7 +29,7 @@ from tuningfork.models.artefacts import (
 from tuningfork.models.batch import pad_rows
 from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.context import ContextCache, ReadWords, join_rows, split_rows
-from tuningfork.models.embedding import check_width, embed_ids, embed_row, embed_segment, embedding_weight
+from tuningfork.models.embedding import check_placed, embed_ids, embed_row, embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
 from tuningfork.models.late import EmptySlots, EntryCache
@@ -111,7 +111,7 @@ class SharedPrefixPath:
                 instance = self._checked_instance(first)
                 return replace(state, instance=instance), [InputPrompt(instance.front), *rest]
             case PlacedPrompt(embeddings=embeddings):
-                check_width(self._network, embeddings)
+                check_placed(self._network, first)
                 return replace(state, virtual=embeddings.to(self.device)), segments
         return state, segments
 
@@ -360,18 +360,23 @@ class SharedPrefixPath:
         kept = [None if prefix.context_key is None else self.contexts.get(key) for key in keys]
         missing = [index for index, read in enumerate(kept) if read is None]
         if missing:
-            batch = pad_rows([words[index] for index in missing], device=self.device)
-            cache = self._cache_for(missing, [prefix])
-            output = self._call(embed_ids(self._network, batch.ids), cache, output_hidden_states=True)
-            features = mean_states(output.hidden_states, batch.lengths, layers_read)
-            lengths = batch.lengths.tolist()
-            reads = split_rows(
-                cache_layers(cache), output.last_hidden_state, features, lengths, prefix.num_tokens
-            )
-            for index, read in zip(missing, reads, strict=True):
-                kept[index] = read
-                self.contexts.put(keys[index], read)
+            # What is kept must not depend on the rows beside it: a resumed run meets others.
+            is_kept = self.contexts.is_open and prefix.context_key is not None
+            for batch in [[index] for index in missing] if is_kept else [missing]:
+                reads = self._read_batch([words[index] for index in batch], prefix, layers_read)
+                for index, read in zip(batch, reads, strict=True):
+                    kept[index] = read
+                    self.contexts.put(keys[index], read)
         return [read for read in kept if read is not None]
+
+    def _read_batch(
+        self, words: Sequence[TokenIds], prefix: PrefixState, layers_read: Sequence[int]
+    ) -> list[ReadWords]:
+        batch, cache = pad_rows(words, device=self.device), self._cache_for(words, [prefix])
+        output = self._call(embed_ids(self._network, batch.ids), cache, output_hidden_states=True)
+        features = mean_states(output.hidden_states, batch.lengths, layers_read)
+        lengths = batch.lengths.tolist()
+        return split_rows(cache_layers(cache), output.last_hidden_state, features, lengths, prefix.num_tokens)
 
     def _run_opening(self, opening: Opening) -> Tensor:
         """Hidden states (B, T, H)."""
@@ -389,7 +394,9 @@ class SharedPrefixPath:
         """Mean hidden states (B, F) of the tokens of each row after each of `layers`, side by side."""
         batch = pad_rows(rows, device=self.device)
         cache, ends = self._cache_for(rows, [prefix]), [len(row) for row in rows]
-        embeddings = add_offsets(embed_ids(self._network, batch.ids), [prefix.offsets], ends)
+        embeddings = add_offsets(
+            embed_ids(self._network, batch.ids, [prefix.virtual]), [prefix.offsets], ends
+        )
         output = self._call(embeddings, cache, output_hidden_states=True)
         return mean_states(output.hidden_states, batch.lengths, layers)
 

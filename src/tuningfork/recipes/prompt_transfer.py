@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from tuningfork.errors import RunError
+from tuningfork.errors import RunError, TuningForkError
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
@@ -58,14 +58,14 @@ def rank_sources(target: Path, sources: Iterable[Path]) -> list[Similarity]:
     ours, base = _virtual_tokens(folder), folder.record.model.weights
     found = []
     for path in sources:
-        source = RunFolder.open(path)
-        if path.resolve() == target.resolve() or source.record.model.weights != base:
-            continue
         try:
-            theirs = _virtual_tokens(source)
-        except RunError:
+            source = RunFolder.open(path)
+            if path.resolve() == target.resolve() or source.record.model.weights != base:
+                continue
+            found.append(Similarity(path, source.task.name, *_cosines(ours, _virtual_tokens(source))))
+        except TuningForkError:
+            # A run that cannot be read or compared says nothing about the others.
             continue
-        found.append(Similarity(path, source.task.name, *_cosines(ours, theirs)))
     return sorted(found, key=lambda similarity: -similarity.of_means)
 
 

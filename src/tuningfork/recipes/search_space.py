@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tuningfork.data.example import Example
-from tuningfork.errors import TaskError
+from tuningfork.errors import PromptError, TaskError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.arrangement import Arrangement, arrangements_of
@@ -139,6 +139,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
         PromptError: if a method, a placement or the initialisation is unknown or impossible here.
         RunError: if the run to start from cannot be used here.
     """
+    _check_start(space)
     draw = partial(_initial_embeddings, space)
     candidates = []
     for arranged in space.rows.values():
@@ -176,24 +177,45 @@ def _candidate(
     )
 
 
+def _check_start(space: SearchSpace) -> None:
+    options = space.options
+    if options.start_from is None:
+        return
+    if not {"front", "both"} & set(space.rows):
+        raise PromptError(
+            f"--start-from: no virtual tokens take the place of the text prompt with placement "
+            f"{', '.join(space.rows)}; add --placement front"
+        )
+    if options.num_virtual_tokens is not None:
+        raise PromptError("--start-from takes as many virtual tokens as that run has; leave --virtual-tokens")
+
+
+def _words(space: SearchSpace) -> TokenIds:
+    """The text prompt without BOS and chat header, which do not belong in the middle of a row."""
+    special = set(space.model.tokenizer.all_special_ids)
+    return [token for token in space.text_ids if token not in special] or space.text_ids
+
+
 def _initial_embeddings(space: SearchSpace, count: int | None) -> Tensor:
     """Embeddings (P, H) to start from: `count` of them, or as many as replace the text prompt."""
     options, pretrained = space.options, None
     if count is None and options.start_from is not None:
         return transferred_prompt(Path(options.start_from), space.model)
-    if options.initialization == "pretrained":
+    # What a model ships for a type of task stands in front, and nowhere else.
+    name = "text" if count is not None and options.initialization == "pretrained" else options.initialization
+    if name == "pretrained":
         pretrained = pretrained_prompt(space.model, space.task_type)
     from_text = len(space.text_ids) + (0 if pretrained is None else len(pretrained))
     replacing_text = options.num_virtual_tokens or from_text or NUM_VIRTUAL_TOKENS_WITHOUT_TEXT
     start = Start(
         model=space.model,
         num_virtual_tokens=count or replacing_text,
-        text_ids=space.text_ids,
+        text_ids=space.text_ids if count is None else _words(space),
         label_ids=space.label_ids,
         generator=torch.Generator().manual_seed(options.seed),
         pretrained=pretrained,
     )
-    return initial_embeddings(options.initialization, start)
+    return initial_embeddings(name, start)
 
 
 def _arguments(options: TuneOptions, learning_rate: float) -> TrainingArguments:

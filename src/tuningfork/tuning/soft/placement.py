@@ -14,8 +14,8 @@ from tuningfork.types import TokenIds
 class Placed:
     """A method whose virtual tokens stand where rows and `prefix_ids` have places for them.
 
-    Where nothing in front is learned, the words of a row are read once and every later step runs only what
-    follows them (see `FrozenModel.keeping_contexts`).
+    Where nothing in front is learned, the words of a row are read once, and every later step runs the text in
+    front, once, and what follows the words of each row (see `FrozenModel.keeping_contexts`).
     """
 
     peft_type: ClassVar[str | None] = None
