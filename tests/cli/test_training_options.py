@@ -15,7 +15,6 @@ GIVEN = {
     "learning_rates": ("--lr", "0.02", "--lr", "0.3"),
     "placements": ("--placement", "suffix", "--placement", "front"),
     "initialization": ("--init", "labels"),
-    "start_from": ("--start-from", "runs/tickets-1"),
     "objective": ("--objective", "tokens"),
     "label_smoothing": ("--label-smoothing", "0.1"),
     "num_virtual_tokens": ("--virtual-tokens", "3"),
@@ -37,16 +36,19 @@ GIVEN = {
 }
 # Only Python gives it, or it does not go with a file.
 NOT_ON_THE_COMMAND_LINE = {"weight_decay", "split"}
+# Does not go with a number of virtual tokens.
+TESTED_ALONE = {"start_from"}
 
 
 def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
-    assert GIVEN.keys() | NOT_ON_THE_COMMAND_LINE | {"model"} == TuneOptions.model_fields.keys()
+    assert (
+        GIVEN.keys() | NOT_ON_THE_COMMAND_LINE | TESTED_ALONE | {"model"} == TuneOptions.model_fields.keys()
+    )
     write_rows(tmp_path / "tickets.jsonl", TICKETS)
-    tune(tmp_path, model, "tickets.jsonl")
     arguments = [argument for option in GIVEN.values() for argument in option]
     completed = invoke(tmp_path, "tune", "tickets.jsonl", "--model", model, *arguments)
     assert completed.code == 0, completed.stderr
-    recorded = json.loads((tmp_path / "runs" / "tickets-2" / "run.json").read_text(encoding="utf-8"))[
+    recorded = json.loads((tmp_path / "runs" / "tickets-1" / "run.json").read_text(encoding="utf-8"))[
         "options"
     ]
     defaults = TuneOptions().model_dump(mode="json")
@@ -55,6 +57,15 @@ def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
     assert recorded["initialization"] == "labels"
     assert recorded["placements"] == ["suffix", "front"]
     assert recorded["max_steps"] == 2
+
+
+def test_a_run_to_start_from_is_kept_whole(model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "tickets.jsonl", TICKETS)
+    source = tune(tmp_path, model, "tickets.jsonl")
+    started = tune(tmp_path, model, "tickets.jsonl", "--start-from", source.relative_to(tmp_path))
+    record = json.loads((started / "run.json").read_text(encoding="utf-8"))
+    assert record["options"]["start_from"] == str(source.resolve())
+    assert len(record["start_hash"]) == 64
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_words_are_run_once() -> None:
         for _ in range(2):
             model.logits(PLACED_ROWS, prefix, LAST)
     handle.remove()
-    assert seen == [2, 7, 1, 1]
+    assert seen == [2, 5, 2, 7, 1, 1]
 
 
 @pytest.mark.parametrize("prefix_ids", [(1, -1, 5), (1, 5)])
@@ -100,3 +100,17 @@ def test_keeping_ends_with_its_block() -> None:
     with torch.no_grad():
         model.logits([[8, 9, -1]], prefix, [[2]])
     assert len(contexts) == len(PLACED_ROWS)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_kept_does_not_depend_on_the_rows_beside_it(architecture: str) -> None:
+    model = tiny_model(architecture)
+    prompt = PlacedPrompt(torch.ones(1, 32), (1, 5))
+    with torch.no_grad():
+        prefix = model.prefix([prompt])
+        found = []
+        for first in (PLACED_ROWS[:1], PLACED_ROWS):
+            with model.keeping_contexts(2**20):
+                model.logits(first, prefix, [[len(row) - 1] for row in first])
+                found.append(model.logits(PLACED_ROWS[:1], prefix, LAST[:1]))
+    assert torch.equal(*found)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tests.tiny_models import ATTENDING, BOS, RECURRENT, random_ids, tiny_model
+from tests.tiny_models import ATTENDING, BOS, RECURRENT, VOCABULARY_SIZE, random_ids, tiny_model
 from tests.unpadded_reference import CHOICES, embed, random_embeddings, relative_difference
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, PlacedPrompt, SoftPrompt
@@ -156,3 +156,21 @@ def test_leading_words_end_at_the_first_place() -> None:
     assert leading_words([4, 5, -1, 6, -2]) == [4, 5]
     assert leading_words([-1, 4]) == []
     assert leading_words([4, 5]) == [4, 5]
+
+
+@pytest.mark.parametrize("architecture", ["llama", *RECURRENT])
+def test_words_that_the_model_does_not_have_are_refused(architecture: str) -> None:
+    prompt = PlacedPrompt(torch.zeros(1, 32), (4, VOCABULARY_SIZE))
+    with pytest.raises(PromptError, match="the prompt holds token 97, the model's vocabulary has 97"):
+        tiny_model(architecture).prefix([prompt])
+
+
+def test_words_in_front_do_not_depend_on_what_is_learned() -> None:
+    model = tiny_model("llama")
+    prompt = PlacedPrompt(torch.zeros(1, 32, requires_grad=True), WORDS)
+    assert not any(tensor.requires_grad for tensor in model.prefix([prompt]).tensors()[:-1])
+
+
+def test_a_place_where_nothing_fills_it_is_an_error() -> None:
+    with pytest.raises(IndexError):
+        tiny_model("llama").embed([4, -1])

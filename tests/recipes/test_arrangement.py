@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.recipes.conftest import RecordingSink
+from tests.tiny_folder import MAXIMUM_LENGTH
 from tuningfork.errors import ContextLengthError, PromptError
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
@@ -18,6 +19,7 @@ from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
 from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, SEARCHED_PLACEMENTS, Placement
+from tuningfork.tuning.soft.method import ShowsRows
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 
 TEXT_LENGTH = 6
@@ -161,3 +163,27 @@ def check_answers(folder: RunFolder, model: FrozenModel, placement: Placement) -
     for row in folder.load_predictions():
         if isinstance(row["inputs"], dict):
             assert loaded.answer(row["inputs"]).text == row["predictions"]["tuned prompt"]
+
+
+def test_places_that_nobody_asked_for_are_left_out_where_they_do_not_fit(
+    tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, sink: RecordingSink
+) -> None:
+    longer = tasks["generation"].model_copy(update={"max_new_tokens": 1880})
+    asked = options.model_copy(update={"methods": ()})
+    plan(longer, asked, model=model, sink=sink)
+    assert "prompt_tuning both" in sink.messages[-1]
+    longest = tasks["generation"].model_copy(update={"max_new_tokens": 1900})
+    plan(longest, asked, model=model, sink=sink)
+    assert "prompt_tuning both" not in sink.messages[-1]
+    with pytest.raises(ContextLengthError, match="model's maximum is"):
+        plan(longest, asked.model_copy(update={"placements": ("both",)}), model=model)
+
+
+def test_shown_rows_leave_room_for_the_longest_row_and_answer(
+    tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, tmp_path: Path
+) -> None:
+    showing = next(name for name, method in SOFT_METHODS.items() if isinstance(method, ShowsRows))
+    task = tasks["generation"].model_copy(update={"max_new_tokens": MAXIMUM_LENGTH - 200})
+    asked = options.model_copy(update={"methods": (showing,), "learning_rates": (0.01,)})
+    folder = tune(task, asked, runs_folder=tmp_path, model=model)
+    assert folder.is_finished

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.tiny_folder import save_tiny_model
-from tuningfork.errors import RunError
+from tuningfork.errors import PromptError, RunError
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
@@ -73,3 +73,41 @@ def test_a_prompt_for_another_base_is_refused(finished: RunFolder, tmp_path: Pat
     other = load_model(str(save_tiny_model(tmp_path / "other", change=0.5)))
     with pytest.raises(RunError, match=r"its prompt is for another base model than .* \(other weights\)"):
         transferred_prompt(finished.path, other)
+
+
+def test_a_start_that_nothing_takes_is_refused(
+    finished: RunFolder, tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, tmp_path: Path
+) -> None:
+    for changes, message in (
+        (
+            {"placements": ("suffix",)},
+            "no virtual tokens take the place of the text prompt with",
+        ),
+        ({"num_virtual_tokens": 3}, "takes as many virtual tokens as that run has; leave --virtual-tokens"),
+    ):
+        asked = options.model_copy(update={"start_from": str(finished.path), **changes})
+        with pytest.raises(PromptError, match=message):
+            tune(tasks["classification"], asked, runs_folder=tmp_path / "runs", model=model)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_whose_start_has_changed_is_not_resumed(
+    finished: RunFolder, tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, tmp_path: Path
+) -> None:
+    source = copy_with(finished, tmp_path / "sources", "source", InputPrompt(torch.ones(2, 32)))
+    asked = options.model_copy(update={"start_from": str(source), "max_steps": 1})
+    folder = tune(tasks["classification"], asked, runs_folder=tmp_path / "runs", model=model)
+    (folder.path / "result.json").unlink()
+    RunFolder.open(source).save_prompt(finished.load_prompt()[0], InputPrompt(torch.zeros(2, 32)))
+    with pytest.raises(RunError, match="changed since it began: the prompt to start from"):
+        tune(tasks["classification"], asked, resume=folder, model=model)
+
+
+def test_runs_that_cannot_be_read_do_not_hide_the_others(finished: RunFolder, tmp_path: Path) -> None:
+    path = copy_with(finished, tmp_path, "target", InputPrompt(torch.ones(2, 4)))
+    good = copy_with(finished, tmp_path, "good", InputPrompt(torch.ones(2, 4)))
+    bad = copy_with(finished, tmp_path, "bad", InputPrompt(torch.ones(2, 4)))
+    (bad / "prompt.safetensors").unlink()
+    worse = copy_with(finished, tmp_path, "worse", InputPrompt(torch.ones(2, 4)))
+    (worse / "run.json").write_text("{}", encoding="utf-8")
+    assert [similarity.path for similarity in rank_sources(path, [bad, worse, good])] == [good]

@@ -97,6 +97,9 @@ def _options_of(given: dict[str, Any]) -> "TuneOptions":
 
     fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
     several = ("methods", "learning_rates", "placements")
+    if fields["start_from"] is not None:
+        # A run may be resumed from another folder.
+        fields["start_from"] = str(Path(fields["start_from"]).resolve())
     return TuneOptions(**fields | {name: tuple(given[name] or ()) for name in several})
 
 

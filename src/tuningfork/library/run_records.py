@@ -96,6 +96,8 @@ class RunRecord(Record):
     data_hash: str
     test_hash: str
     task_hash: str
+    start_hash: str = ""
+    """SHA-256 of the prompt of another run that tuning starts from; empty if it starts from none."""
     environment: dict[str, str]
 
 

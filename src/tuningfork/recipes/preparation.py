@@ -1,7 +1,8 @@
 """Everything before the first optimizer step: read, check, split, render, measure lengths."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import overload
 
 from tuningfork.data.checks import check_examples, find_leaks
@@ -13,6 +14,7 @@ from tuningfork.data.store import load_examples
 from tuningfork.data.views import ExampleView
 from tuningfork.errors import DataError
 from tuningfork.events import EventSink, Notice
+from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.arrangement import placements_of
@@ -43,6 +45,8 @@ class Prepared:
     data_hash: str
     """Of `rows`."""
     test_hash: str
+    room: int | None = None
+    """Tokens that a prompt may have so that every row fits behind it, with its answer; None if no limit."""
 
     @property
     def is_cross_validated(self) -> bool:
@@ -87,15 +91,18 @@ def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSin
         ContextLengthError: if a row does not fit and `options.skip_bad_rows` is off.
     """
     renderer = RowRenderer(task, model.tokenizer)
-    examples = _checked(task.data.train, task, renderer, model, options, sink)
+    length = _RowLength(renderer, task, options, model.maximum_length or _NO_LIMIT)
+    examples = _checked(task.data.train, length, renderer, model, task, options, sink)
     own_test: Sequence[Example] | None = None
     if task.data.test is not None:
-        own_test = _checked(task.data.test, task, renderer, model, options, sink, is_test=True)
+        own_test = _checked(task.data.test, length, renderer, model, task, options, sink, is_test=True)
         _report_leaks(examples, own_test, sink)
     splits = split_examples(examples, seed=options.seed, test=own_test)
     if splits.left_out:
         sink.emit(Notice(f"Left out  {splits.left_out} training rows whose input is also in the test set"))
     prepared = _divided(task, renderer, splits, options)
+    if model.maximum_length is not None:
+        prepared = replace(prepared, room=model.maximum_length - length.longest_behind)
     _report_boundaries(renderer, prepared.rows, sink)
     origin = f"from {task.data.test}" if own_test is not None else f"held out by seed {options.seed}"
     sink.emit(Notice(f"Data      {_sizes(prepared)} / {len(prepared.test)} test (test {origin})"))
@@ -129,9 +136,10 @@ def _sizes(prepared: Prepared) -> str:
 
 def _checked(
     source: str,
-    task: Task,
+    length: "_RowLength",
     renderer: RowRenderer,
     model: FrozenModel,
+    task: Task,
     options: TuneOptions,
     sink: EventSink,
     *,
@@ -150,7 +158,7 @@ def _checked(
     _check_lengths(examples, renderer, model, task, options)
     report = check_examples(
         examples,
-        length_of=_length_of(renderer, task, options),
+        length_of=length,
         maximum=model.maximum_length or _NO_LIMIT,
         minimum_rows=1 if is_test else 8,
         needs_several_targets=not is_test,
@@ -167,28 +175,42 @@ def _report_skipped(lines: Sequence[str], count: int, sink: EventSink) -> None:
         sink.emit(Notice(f"Skipped   {count - _MOST_REPORTED} more bad rows"))
 
 
-def _length_of(renderer: RowRenderer, task: Task, options: TuneOptions) -> Callable[[Example], int]:
-    """Tokens that a row may need with any of the prompts compared: written, tuned, and answered freely."""
-    longest_prompt = len(renderer.prefix_ids) + _num_more_tokens(renderer, task, options)
-    least = 0 if renderer.choices is not None else task.max_new_tokens
+class _RowLength:
+    """Tokens that a row may need with any of the prompts asked for: written, tuned, and answered freely."""
 
-    def length(example: Example) -> int:
-        answer = renderer.answer_ids(example.targets[0]) if example.targets else []
-        return longest_prompt + len(renderer.row_ids(example)) + max(len(answer), least)
+    def __init__(self, renderer: RowRenderer, task: Task, options: TuneOptions, maximum: int) -> None:
+        self._renderer = renderer
+        self._maximum = maximum
+        self._longest_prompt = len(renderer.prefix_ids) + _num_more_tokens(renderer, task, options)
+        choices = renderer.choices
+        self._least = task.max_new_tokens if choices is None else max(map(len, choices.choice_ids))
+        self.longest_behind = 0
+        """Of the rows that fit: tokens behind the prompt."""
 
-    return length
+    def __call__(self, example: Example) -> int:
+        answer = self._renderer.answer_ids(example.targets[0]) if example.targets else []
+        behind = len(self._renderer.row_ids(example)) + max(len(answer), self._least)
+        if self._longest_prompt + behind <= self._maximum:
+            self.longest_behind = max(self.longest_behind, behind)
+        return self._longest_prompt + behind
 
 
 def _num_more_tokens(renderer: RowRenderer, task: Task, options: TuneOptions) -> int:
-    """Tokens that a tuned prompt may have beyond those of the text prompt."""
-    longer_front = max(0, (options.num_virtual_tokens or 0) - len(renderer.prefix_ids))
+    """Tokens that a prompt that was asked for may have beyond those of the text prompt."""
+    front = options.num_virtual_tokens or 0
+    if options.start_from is not None:
+        front = RunFolder.open(Path(options.start_from)).load_prompt()[0].num_tokens
+    longer_front = max(0, front - len(renderer.prefix_ids))
     by_placement: dict[Placement, int] = {
         "front": longer_front,
         "both": longer_front + NUM_PLACED_TOKENS,
         "markers": task.template.num_virtual_tokens,
     }
     placed = options.num_virtual_tokens or NUM_PLACED_TOKENS
-    return max(by_placement.get(placement, placed) for placement in placements_of(task, options))
+    asked = options.placements or tuple(
+        placement for placement in placements_of(task, options) if placement in ("front", "markers")
+    )
+    return max(by_placement.get(placement, placed) for placement in asked)
 
 
 def _with_known_labels(

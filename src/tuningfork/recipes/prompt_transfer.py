@@ -6,6 +6,7 @@ similar their prompts are says which one to take (section 3). There the prompt o
 checkpoint of its own training; here it is that of a finished run, short or not.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,18 @@ def transferred_prompt(path: Path, model: FrozenModel) -> Tensor:
             f"{path}: its prompt is for another base model than {model.name} (other {', '.join(changed)})"
         )
     return _virtual_tokens(folder).to(model.device)
+
+
+def prompt_hash(path: str | None) -> str:
+    """SHA-256 of the virtual tokens of the run at `path`; empty if there is no path.
+
+    Raises:
+        RunError: if there is no such run, or its prompt is not one at the input.
+    """
+    if path is None:
+        return ""
+    tokens = _virtual_tokens(RunFolder.open(Path(path)))
+    return hashlib.sha256(tokens.contiguous().numpy().tobytes()).hexdigest()
 
 
 def rank_sources(target: Path, sources: Iterable[Path]) -> list[Similarity]:

@@ -23,6 +23,7 @@ from tuningfork.training.loop import Candidate, Validate
 from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
 from tuningfork.tuning.soft.defaults import (
     LEARNING_RATES,
+    NUM_PLACED_TOKENS,
     NUM_VIRTUAL_TOKENS_WITHOUT_TEXT,
     SEARCHED_METHODS,
     Placement,
@@ -66,6 +67,8 @@ class SearchSpace:
     task_type: str
     metric: str
     higher_is_better: bool
+    room: int | None = None
+    """Tokens that a prompt may have in front of every row; None if there is no limit."""
 
     @property
     def num_folds(self) -> int:
@@ -101,6 +104,10 @@ def search_space(
         )
 
     arrangements = arrangements_of(task, model.tokenizer, options)
+    if not options.placements and prepared.room is not None:
+        # What nobody asked for is tried where it fits.
+        needed = len(prepared.renderer.prefix_ids) + NUM_PLACED_TOKENS
+        arrangements = {p: a for p, a in arrangements.items() if p != "both" or needed <= prepared.room}
     return SearchSpace(
         model=model,
         rows={placement: arranged(arrangement) for placement, arrangement in arrangements.items()},
@@ -111,6 +118,7 @@ def search_space(
         task_type=task.type,
         metric=task.metric,
         higher_is_better=get_metric(task.metric).higher_is_better,
+        room=prepared.room,
     )
 
 
@@ -147,7 +155,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
         for method in _methods(space, arranged.arrangement.placement):
             placed = arranged.arrangement.placed(method, len(embeddings))
             # What a method cannot do here is said now, not when those before it have been trained.
-            begin(placed, space.model, embeddings, num_labels=space.objective.num_labels)
+            begin(placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room)
             for rate in space.options.learning_rates or LEARNING_RATES[method.name]:
                 candidates.append(_candidate(space, placed, arranged.arrangement, embeddings, rate))
     return list({candidate.name: candidate for candidate in candidates}.values())
@@ -174,6 +182,7 @@ def _candidate(
         arguments=_arguments(options, rate),
         objective=space.objective,
         placement=placement,
+        room=space.room,
     )
 
 

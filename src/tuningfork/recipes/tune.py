@@ -36,14 +36,14 @@ from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.baselines import FewShot, choose_few_shot
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import prepare
+from tuningfork.recipes.prompt_transfer import prompt_hash
 from tuningfork.recipes.search import CandidateOutcome, Search, SearchResult
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.tasks.verbalizer import Verbalizer
 from tuningfork.training.checkpoint import Checkpoint, Validation
-from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
-from tuningfork.tuning.soft.method import begin
+from tuningfork.training.loop import Candidate, TrainingOutcome, Validate, started
 
 _TIE = 1e-5
 
@@ -166,6 +166,7 @@ class _Tuning:
             data_hash=self._prepared.data_hash,
             test_hash=self._prepared.test_hash,
             task_hash=task_hash(self._prepared.task),
+            start_hash=prompt_hash(self._options.start_from),
             environment=describe_environment(),
         )
 
@@ -185,17 +186,14 @@ class _Tuning:
         renderer = space.rows[first.placement].arrangement.renderer
         with torch.no_grad():
             generator = torch.Generator().manual_seed(first.arguments.seed)
-            rows, num_labels = space.rows[first.placement].folds[0].rows, first.objective.num_labels
-            module = begin(
-                first.method, self._model, first.embeddings, generator, rows, num_labels=num_labels
-            )
-            started = first.method.materialize(module)
-            start_prefix = self._model.prefix([started])
+            rows = space.rows[first.placement].folds[0].rows
+            start = first.method.materialize(started(first, self._model, generator, rows))
+            start_prefix = self._model.prefix([start])
             labels = None if start_prefix.head is None else renderer.choices
             ours = self._answer_log_probabilities(renderer, start_prefix, labels)
             theirs = self._answer_log_probabilities(self._prepared.renderer, text_prefix, labels)
         gap = (ours - theirs).abs().max().item()
-        virtual, words = started.num_virtual_tokens, text_prefix.num_tokens
+        virtual, words = start.num_virtual_tokens, text_prefix.num_tokens
         if gap < 1e-3 * max(1.0, theirs.abs().max().item()):
             relation = "step 0 equals the text prompt"
         else:
@@ -425,6 +423,7 @@ def _differences(before: RunRecord, now: RunRecord) -> list[str]:
         "the data": before.data_hash == now.data_hash,
         "the test set": before.test_hash == now.test_hash,
         "the task": before.task_hash == now.task_hash,
+        "the prompt to start from": before.start_hash == now.start_hash,
         "the options": before.options == now.options,
         "the model's weights": before.model.weights == now.model.weights,
         "the tokenizer": before.model.tokenizer == now.model.tokenizer,

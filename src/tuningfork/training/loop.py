@@ -65,6 +65,23 @@ class Candidate:
     objective: Objective = field(default_factory=TokenObjective)
     placement: Placement = "front"
     """Where the virtual tokens stand, which the rows have places for."""
+    room: int | None = None
+    """Tokens that the prompt may have in front of every row; None if there is no limit."""
+
+
+def started(
+    candidate: Candidate, model: FrozenModel, generator: torch.Generator, rows: Sequence[TrainingRow]
+) -> nn.Module:
+    """The trainable state that a training of `candidate` on `rows` begins with."""
+    return begin(
+        candidate.method,
+        model,
+        candidate.embeddings,
+        generator,
+        rows,
+        num_labels=candidate.objective.num_labels,
+        room=candidate.room,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +107,7 @@ class Training:
         self._rows = rows
         self._higher_is_better = higher_is_better
         generator = torch.Generator().manual_seed(arguments.seed)
-        num_labels = candidate.objective.num_labels
-        self._module = begin(
-            candidate.method, model, candidate.embeddings, generator, rows, num_labels=num_labels
-        )
+        self._module = started(candidate, model, generator, rows)
         self._optimizer = build_optimizer(candidate.method, self._module, arguments)
         method = candidate.method
         shown = set(method.shown_rows(self._module)) if isinstance(method, ShowsRows) else set()

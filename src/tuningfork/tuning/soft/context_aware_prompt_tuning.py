@@ -58,7 +58,7 @@ class ContextAwarePromptTuning:
         """`delta` of zeros for the text and as many rows as fit, balanced over choices, in a drawn order."""
         drawn = torch.randperm(len(given.rows), generator=given.generator)[:_MOST_ROWS_READ].tolist()
         pool = {index: given.rows[index] for index in drawn}
-        shown = _choose(pool, _room(given.model, pool) - len(given.tokens))
+        shown = _choose(pool, _room(given, pool) - len(given.tokens))
         order = torch.randperm(len(shown), generator=given.generator).tolist()
         header = shared_ending([input_of(row) for row in pool.values()])
         return Context(
@@ -139,12 +139,14 @@ def _shares(row: TrainingRow, num_header_tokens: int) -> list[float]:
     return shares
 
 
-def _room(model: FrozenModel, pool: Mapping[int, TrainingRow]) -> int:
+def _room(given: Beginning, pool: Mapping[int, TrainingRow]) -> int:
     """Tokens that a context may have: rows to come may be twice as long as those that are known."""
-    if model.maximum_length is None:
+    maximum = given.model.maximum_length
+    if maximum is None:
         return _MOST_CONTEXT_TOKENS
     longest = max((len(row.ids) for row in pool.values()), default=0)
-    return min(_MOST_CONTEXT_TOKENS, model.maximum_length // 2, model.maximum_length - 2 * longest)
+    known = maximum if given.room is None else given.room
+    return min(_MOST_CONTEXT_TOKENS, maximum // 2, maximum - 2 * longest, known)
 
 
 def _choose(pool: Mapping[int, TrainingRow], room: int) -> list[int]:

@@ -31,6 +31,8 @@ class Beginning:
     """Those to train on."""
     num_labels: int | None
     """How many labels are to be told apart; None if the method is to learn to say tokens."""
+    room: int | None
+    """Tokens that the prompt may have in front of every row; None if that is not known."""
 
 
 class SoftMethod(Protocol):
@@ -115,12 +117,14 @@ def begin(
     rows: Sequence[TrainingRow] = (),
     *,
     num_labels: int | None = None,
+    room: int | None = None,
 ) -> nn.Module:
     """Trainable state of `method` on the model's device; `embeddings` (P, H) stay as they are.
 
     What is drawn comes from `generator`, by default one of seed 0. Methods that look at the rows to train on
-    before they learn from them find them in `rows`; `num_labels` is how many labels are to be told apart.
+    before they learn from them find them in `rows`; `num_labels` is how many labels are to be told apart, and
+    `room` how many tokens the prompt may have.
     """
     tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
     drawn = generator or torch.Generator().manual_seed(0)
-    return method.start(Beginning(model, tokens, drawn, rows, num_labels)).to(model.device)
+    return method.start(Beginning(model, tokens, drawn, rows, num_labels, room)).to(model.device)
