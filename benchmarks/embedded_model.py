@@ -190,12 +190,13 @@ def print_table(records: Iterable[Record]) -> None:
         )
         chosen = [r["settings"] for r in found if r["settings"].get("learning_rate")]
         settings = sorted({f"{c['learning_rate']:g}/{c['steps']}" for c in chosen})
-        seconds = np.median([r["seconds"] for r in found])
+        timed = [r["seconds"] for r in found if r["seconds"] is not None]
+        seconds = f"{np.median(timed):.0f}" if timed else "-"
         scores = [r["score"] for r in found]
         print(
             f"{task:<17} {way:<28} {len(found):>5} {len(found[0]['targets']):>4}  {mean_score(found):.3f}  "
             f"[{interval.low:.3f}, {interval.high:.3f}]  {min(scores):.3f}-{max(scores):.3f}  "
-            f"{seconds:>5.0f}  {' '.join(settings)}"
+            f"{seconds:>5}  {' '.join(settings)}"
         )
 
 
