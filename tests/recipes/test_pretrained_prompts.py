@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.pretrained_prompts import WEIGHTS_KEY, pretrained_prompt
 from tuningfork.recipes.tune import plan
-from tuningfork.tasks.task import Task
+from tuningfork.tasks.task import Task, TaskType
 
 
 @pytest.fixture
@@ -35,6 +36,15 @@ def test_a_model_ships_prompts_for_some_types_of_task(own: FrozenModel) -> None:
     assert found is not None
     assert torch.equal(found, embeddings)
     assert pretrained_prompt(own, "extraction") is None
+
+
+@pytest.mark.parametrize("task_type", get_args(TaskType))
+def test_the_bundled_model_ships_one_for_each_type_of_task(task_type: TaskType) -> None:
+    model = load_model("bundled", dtype="float32")
+    found = pretrained_prompt(model, task_type)
+    assert found is not None
+    assert found.shape == (16, model.hidden_size)
+    assert found.isfinite().all()
 
 
 def test_a_prompt_for_other_weights_or_of_another_kind_is_refused(own: FrozenModel) -> None:
