@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.tiny_models import tiny_model
 from tests.training.killed_training import MAX_STEPS
 from tests.training.toy_task import (
     TEXT,
@@ -70,6 +71,21 @@ def test_a_resumed_training_is_bit_equal_to_an_unbroken_one(
     assert_checkpoints_equal(Checkpoint.load(tmp_path / "resumed"), Checkpoint.load(tmp_path / "unbroken"))
     assert_prompts_equal(found.prompt, expected.prompt)
     assert replace(found.progress, seconds=0) == replace(expected.progress, seconds=0)
+
+
+@pytest.mark.parametrize("stop", [2, 5])
+def test_a_training_that_keeps_words_is_resumed_bit_equal_without_them(stop: int, tmp_path: Path) -> None:
+    model = tiny_model("llama")
+    method = next(method for method in SOFT_METHODS.values() if method.kind == "instance")
+    candidate = toy_candidate(model, method)
+    with model.keeping_contexts(2**20) as kept:
+        unbroken = train_toy(model, candidate, tmp_path / "unbroken")
+    with model.keeping_contexts(2**20):
+        train_toy(model, candidate, tmp_path / "resumed", until_step=stop)
+    with model.keeping_contexts(2**20):
+        resumed = train_toy(model, candidate, tmp_path / "resumed")
+    assert len(kept) > 0
+    assert_prompts_equal(resumed.prompt, unbroken.prompt)
 
 
 @pytest.mark.slow
