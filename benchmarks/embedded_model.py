@@ -28,10 +28,17 @@ if not __package__:
 
 from benchmarks.embedded import perplexity, scaling, weights
 from benchmarks.embedded.card import write_results
-from benchmarks.embedded.comparison import best_way, difference, mean_score, of_way, row_scores
+from benchmarks.embedded.comparison import (
+    best_way,
+    difference,
+    log_loss_difference,
+    mean_score,
+    of_way,
+    row_scores,
+)
 from benchmarks.embedded.prompts import train_on_all_rows
 from benchmarks.embedded.tasks import Draw, all_draws, task_of
-from tuningfork.evaluation.statistics import mean_interval
+from tuningfork.evaluation.statistics import PairedDifference, mean_interval
 from tuningfork.events import NullSink
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT, TuneOptions
@@ -94,6 +101,7 @@ class Bench:
         prepared = prepare(task, self._model, options, NullSink())
         started = time.perf_counter()
         settings: Record = {}
+        log_losses: list[float] = []
         if way == TFIDF:
             if task.labels is None:
                 return
@@ -104,23 +112,26 @@ class Bench:
                 self._model, prepared, objective_of(prepared, options), adapt, MAX_STEPS, draw.number
             )
             found = tuning.run(rates)
-            predictions = found.evaluation.predictions
+            predictions, log_losses = found.evaluation.predictions, found.evaluation.log_losses
             settings = {"learning_rate": found.learning_rate, "steps": found.steps}
-        self._add(draw, way, predictions, prepared, time.perf_counter() - started, settings)
+        seconds = time.perf_counter() - started
+        self._add(draw, way, predictions, prepared, seconds, settings, log_losses)
 
     def _measure_prompts(self, draw: Draw, way: str, task: Task) -> None:
         options = options_of(way, draw.number)
         folder = tune(task, options, runs_folder=self._work / "runs", model=self._model)
         prepared = prepare(task, self._model, options, NullSink())
-        rows = {row["source"]: row["predictions"] for row in folder.load_predictions()}
-        for name in rows[prepared.test[0].source]:
+        rows = {row["source"]: row for row in folder.load_predictions()}
+        for name in rows[prepared.test[0].source]["predictions"]:
             short = FEW_SHOT if name.startswith(FEW_SHOT) else way if name == TUNED_PROMPT else name
             if short != way and way != "prompt_tuning":
                 continue
-            predictions = [rows[example.source][name] for example in prepared.test]
+            found = [rows[example.source] for example in prepared.test]
+            predictions = [row["predictions"][name] for row in found]
+            log_losses = [row["log_losses"][name] for row in found]
             seconds = next(w.seconds for w in folder.result.ways if w.name == name)
             settings = settings_of(folder) if short == way else {}
-            self._add(draw, short, predictions, prepared, seconds, settings)
+            self._add(draw, short, predictions, prepared, seconds, settings, log_losses)
 
     def _add(
         self,
@@ -130,6 +141,7 @@ class Bench:
         prepared: Prepared,
         seconds: float,
         settings: Record,
+        log_losses: Sequence[float],
     ) -> None:
         targets = [list(example.targets) for example in prepared.test]
         metric = prepared.task.metric
@@ -143,6 +155,7 @@ class Bench:
             "settings": settings,
             "predictions": list(predictions),
             "targets": targets,
+            "log_losses": [round(loss, 4) for loss in log_losses],
         }
         self.records.append(record)
         with self._path.open("a", encoding="utf-8") as file:
@@ -208,11 +221,16 @@ def differences(records: Sequence[Record]) -> list[str]:
         for baseline in (TEXT_PROMPT, "full fine-tuning"):
             found = None if way is None else difference(records, task, way, baseline)
             if found is not None:
-                lines.append(
-                    f"{task}: {way} - {baseline} {found.mean:+.3f} "
-                    f"[{found.interval.low:+.3f}, {found.interval.high:+.3f}], {found.verdict}"
-                )
+                lines.append(f"{task}: {way} - {baseline} {_with_interval(found)}")
+        loss = None if way is None else log_loss_difference(records, task, way, TEXT_PROMPT)
+        if loss is not None:
+            lines.append(f"{task}: log-loss, {way} - {TEXT_PROMPT} {_with_interval(loss)} nats")
     return lines
+
+
+def _with_interval(found: PairedDifference) -> str:
+    low, high = found.interval.low, found.interval.high
+    return f"{found.mean:+.3f} [{low:+.3f}, {high:+.3f}], {found.verdict}"
 
 
 def measured_perplexities(model: FrozenModel, corpus: Path) -> dict[str, perplexity.Perplexity]:

@@ -53,3 +53,20 @@ def difference(records: Sequence[Record], task: str, way: str, baseline: str) ->
         higher_is_better=metric.higher_is_better,
         rng=np.random.default_rng(0),
     )
+
+
+def log_loss_difference(
+    records: Sequence[Record], task: str, way: str, baseline: str
+) -> PairedDifference | None:
+    """As `difference`, of the log-loss of each test row; None where a record does not have them."""
+    ours, theirs = of_way(records, task, way), of_way(records, task, baseline)
+    pairs = [
+        (one["log_losses"], other["log_losses"])
+        for one in ours
+        for other in theirs
+        if one["draw"] == other["draw"] and one.get("log_losses") and other.get("log_losses")
+    ]
+    if not pairs:
+        return None
+    candidate, reference = (np.mean([pair[side] for pair in pairs], axis=0) for side in (0, 1))
+    return paired_difference(candidate, reference, higher_is_better=False, rng=np.random.default_rng(0))

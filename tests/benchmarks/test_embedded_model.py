@@ -12,7 +12,7 @@ import torch
 from benchmarks import embedded_model
 from benchmarks.embedded import perplexity, weights
 from benchmarks.embedded.card import results_section, write_results
-from benchmarks.embedded.comparison import difference, row_scores
+from benchmarks.embedded.comparison import difference, log_loss_difference, row_scores
 from benchmarks.embedded.perplexity import Perplexity
 from benchmarks.embedded.tasks import SIX_CLASSES, Draw, all_draws, task_of
 from benchmarks.embedded_model import (
@@ -214,6 +214,12 @@ def test_ways_are_compared_on_the_draws_that_both_have() -> None:
     assert found is not None
     assert (found.mean, found.n) == (0.5, 4)
     assert difference(records, "ticket_routing", "prompt_tuning", "lora") is None
+    assert log_loss_difference(records, "ticket_routing", "prompt_tuning", "text prompt") is None
+    for number, losses in ((0, [0.0, 1.0, 0.5, 0.5]), (1, [9.0] * 4), (2, [1.0, 2.0, 1.0, 2.0])):
+        records[number]["log_losses"] = losses
+    loss = log_loss_difference(records, "ticket_routing", "prompt_tuning", "text prompt")
+    assert loss is not None
+    assert (loss.mean, loss.n) == (-1.0, 4)
 
 
 def test_results_replace_those_that_stood_in_the_card(tmp_path: Path) -> None:

@@ -392,6 +392,7 @@ class _Tuning:
                 "targets": list(example.targets),
                 "predictions": {name: e.predictions[index] for name, e in evaluations.items()},
                 "scores": {name: e.scores[index] for name, e in evaluations.items()},
+                "log_losses": {name: e.log_losses[index] for name, e in evaluations.items()},
             }
             for index, example in enumerate(self._prepared.test)
         ]
