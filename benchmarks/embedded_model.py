@@ -224,7 +224,7 @@ def differences(records: Sequence[Record]) -> list[str]:
                 lines.append(f"{task}: {way} - {baseline} {_with_interval(found)}")
         loss = None if way is None else log_loss_difference(records, task, way, TEXT_PROMPT)
         if loss is not None:
-            lines.append(f"{task}: log-loss, {way} - {TEXT_PROMPT} {_with_interval(loss)} nats")
+            lines.append(f"{task}: log-loss in nats, {way} - {TEXT_PROMPT} {_with_interval(loss)}")
     return lines
 
 
