@@ -21,6 +21,8 @@ from tuningfork.models.path import Segment
 PROMPT_KINDS = ("tokens", "input", "key_value")
 ROWS = [random_ids(length, seed=length) for length in (9, 1, 17, 3)]
 CHOICES = [[11], [11, 23], [11, 23, 40, 41], [11, 50], [60, 23, 61]]
+LogitsOf = Callable[[Sequence[int], int], Tensor]
+"""Logits (T, V) of one unpadded row, and where in it the answer starts."""
 EVERYWHERE = [range(len(row)) for row in ROWS]
 
 
@@ -183,23 +185,33 @@ def expected_logits(network: PreTrainedModel, prompt: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def expected_scores(network: PreTrainedModel, prompt: Tensor) -> Tensor:
-    """Log-probabilities (B, C) of `CHOICES` after `ROWS`."""
-    scores = torch.zeros(len(ROWS), len(CHOICES))
-    for b, row in enumerate(ROWS):
+def choice_scores(logits_of: LogitsOf, rows: Sequence[Sequence[int]] = ROWS) -> Tensor:
+    """Log-probabilities (B, C) of `CHOICES` after `rows`, each row and choice run on their own."""
+    scores = torch.zeros(len(rows), len(CHOICES))
+    for b, row in enumerate(rows):
         for c, choice in enumerate(CHOICES):
-            after = row_logits(network, prompt, [*row, *choice])[len(row) - 1 : -1].log_softmax(dim=-1)
+            after = logits_of([*row, *choice], len(row))[len(row) - 1 : -1].log_softmax(dim=-1)
             scores[b, c] = sum(after[step, token] for step, token in enumerate(choice))
     return scores
 
 
 @torch.no_grad()
-def expected_answer(network: PreTrainedModel, prompt: Tensor, row: Sequence[int], count: int) -> list[int]:
+def greedy_answer(logits_of: LogitsOf, row: Sequence[int], count: int) -> list[int]:
     """Greedy continuation of one row, everything computed again for each token."""
     made: list[int] = []
     for _ in range(count):
-        made.append(int(row_logits(network, prompt, [*row, *made])[-1].argmax()))
+        made.append(int(logits_of([*row, *made], len(row))[-1].argmax()))
     return made
+
+
+def expected_scores(network: PreTrainedModel, prompt: Tensor) -> Tensor:
+    """`choice_scores` behind an embedded prompt (P, H)."""
+    return choice_scores(lambda ids, _: row_logits(network, prompt, ids))
+
+
+def expected_answer(network: PreTrainedModel, prompt: Tensor, row: Sequence[int], count: int) -> list[int]:
+    """`greedy_answer` behind an embedded prompt (P, H)."""
+    return greedy_answer(lambda ids, _: row_logits(network, prompt, ids), row, count)
 
 
 def label_loss(logits: Tensor) -> Tensor:

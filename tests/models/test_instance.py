@@ -1,13 +1,21 @@
 """Prompts that depend on the row, against one unpadded row with its own shift."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.tiny_models import BOS, RECURRENT, random_ids, tiny_model
-from tests.unpadded_reference import CHOICES, ROWS, relative_difference, shifted_row_logits
+from tests.unpadded_reference import (
+    CHOICES,
+    ROWS,
+    choice_scores,
+    greedy_answer,
+    relative_difference,
+    shifted_row_logits,
+)
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, InstancePrompt
 from tuningfork.models.frozen import FrozenModel
@@ -66,12 +74,8 @@ def test_score_equals_the_sum_of_log_probabilities(architecture: str) -> None:
     model = tiny_model(architecture)
     prompt = instance_prompt(model)
     found = model.score(ROWS, model.prefix([prompt]), CHOICES)
-    for b, row in enumerate(ROWS):
-        for c, choice in enumerate(CHOICES):
-            whole = shifted_row_logits(model.network, prompt, [*row, *choice], len(row))
-            after = whole[len(row) - 1 : -1].log_softmax(dim=-1)
-            expected = sum(after[step, token] for step, token in enumerate(choice))
-            assert abs(found[b, c] - expected) <= 1e-4
+    expected = choice_scores(partial(shifted_row_logits, model.network, prompt))
+    assert (found - expected).abs().max() <= 1e-4
 
 
 def test_greedy_answers_equal_one_unpadded_row_computed_again() -> None:
@@ -79,10 +83,7 @@ def test_greedy_answers_equal_one_unpadded_row_computed_again() -> None:
     prompt = instance_prompt(model)
     found = model.generate(ROWS, model.prefix([prompt]), SamplingOptions(max_new_tokens=4))
     for row, answer in zip(ROWS, found, strict=True):
-        made: list[int] = []
-        for _ in range(4):
-            made.append(int(shifted_row_logits(model.network, prompt, [*row, *made], len(row))[-1].argmax()))
-        assert answer == made
+        assert answer == greedy_answer(partial(shifted_row_logits, model.network, prompt), row, 4)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])

@@ -1,5 +1,7 @@
 """Prompts that offset the tokens of rows by position, against one unpadded row changed by hand."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,8 @@ from tests.tiny_models import BOS, RECURRENT, random_ids, tiny_model
 from tests.unpadded_reference import (
     CHOICES,
     ROWS,
+    choice_scores,
+    greedy_answer,
     offset_row_logits,
     random_embeddings,
     relative_difference,
@@ -63,12 +67,8 @@ def test_score_equals_the_sum_of_log_probabilities(architecture: str) -> None:
     model = tiny_model(architecture)
     prompt = decomposed_prompt(model)
     found = model.score(ROWS, model.prefix([prompt]), CHOICES)
-    for b, row in enumerate(ROWS):
-        for c, choice in enumerate(CHOICES):
-            whole = offset_row_logits(model.network, prompt, [*row, *choice], len(row))
-            after = whole[len(row) - 1 : -1].log_softmax(dim=-1)
-            expected = sum(after[step, token] for step, token in enumerate(choice))
-            assert abs(found[b, c] - expected) <= 1e-4
+    expected = choice_scores(partial(offset_row_logits, model.network, prompt))
+    assert (found - expected).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -77,10 +77,7 @@ def test_greedy_answers_equal_one_unpadded_row_computed_again(architecture: str)
     prompt = decomposed_prompt(model)
     found = model.generate(ROWS, model.prefix([prompt]), SamplingOptions(max_new_tokens=4))
     for row, answer in zip(ROWS, found, strict=True):
-        made: list[int] = []
-        for _ in range(4):
-            made.append(int(offset_row_logits(model.network, prompt, [*row, *made], len(row))[-1].argmax()))
-        assert answer == made
+        assert answer == greedy_answer(partial(offset_row_logits, model.network, prompt), row, 4)
 
 
 def test_training_and_scoring_agree() -> None:
