@@ -8,7 +8,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tests.tiny_models import ATTENDING, BOS, RECURRENT, VOCABULARY_SIZE, random_ids, tiny_model
-from tests.unpadded_reference import CHOICES, embed, random_embeddings, relative_difference
+from tests.unpadded_reference import (
+    CHOICES,
+    choice_scores,
+    embed,
+    greedy_answer,
+    random_embeddings,
+    relative_difference,
+)
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt, PlacedPrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
@@ -64,15 +71,12 @@ def test_scores_and_greedy_answers_equal_one_unpadded_row(architecture: str, bud
         prefix = model.prefix([prompt])
         scores = model.score(ROWS, prefix, CHOICES)
         answers = model.generate(ROWS, prefix, SamplingOptions(max_new_tokens=4))
-        for b, row in enumerate(ROWS):
-            for c, choice in enumerate(CHOICES):
-                after = by_hand(model.network, prompt, [*row, *choice])[len(row) - 1 : -1].log_softmax(dim=-1)
-                expected = sum(after[step, token] for step, token in enumerate(choice))
-                assert abs(scores[b, c] - expected) <= 1e-4
-            made: list[int] = []
-            for _ in range(4):
-                made.append(int(by_hand(model.network, prompt, [*row, *made])[-1].argmax()))
-            assert answers[b] == made
+
+    def logits_of(ids: TokenIds, _: int) -> Tensor:
+        return by_hand(model.network, prompt, ids)
+
+    assert (scores - choice_scores(logits_of, ROWS)).abs().max() <= 1e-4
+    assert answers == [greedy_answer(logits_of, row, 4) for row in ROWS]
 
 
 @pytest.mark.parametrize("architecture", RECURRENT)
