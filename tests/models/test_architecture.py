@@ -5,6 +5,7 @@ from transformers import (
     DebertaV2Config,
     GPT2Config,
     LlamaConfig,
+    PretrainedConfig,
     RobertaConfig,
     T5Config,
 )
@@ -25,5 +26,5 @@ from tuningfork.models.architecture import architecture_of
         (BartConfig(), "encoder-decoder"),
     ],
 )
-def test_the_kind_of_network_is_read_from_its_configuration(config, expected):
+def test_the_kind_of_network_is_read_from_its_configuration(config: PretrainedConfig, expected: str) -> None:
     assert architecture_of(config) == expected

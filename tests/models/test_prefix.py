@@ -12,6 +12,7 @@ from tuningfork.models.prefix import (
     cache_layers,
     expand_prefix,
     new_cache,
+    split_prefix,
 )
 
 HEADS, SIZE = 2, 4
@@ -37,30 +38,65 @@ def test_alignment_moves_all_padding_to_the_front(lengths: list[int]) -> None:
 
 def test_one_prefix_is_expanded_without_a_copy() -> None:
     keys, values = pair(3)
-    expanded = expand_prefix([PrefixState(3, ((keys, values), None))], 5)
-    assert expanded[0] is not None
-    assert expanded[1] is None
-    for before, after in zip((keys, values), expanded[0], strict=True):
-        assert after.shape == (5, HEADS, 3, SIZE)
-        assert after.stride(0) == 0
-        assert after.data_ptr() == before.data_ptr()
+    state = PrefixState(3, ((keys, values), None))
+    for prefixes in ([state], [state] * 5):
+        expanded, padding = expand_prefix(prefixes, 5, torch.float32)
+        assert padding is None
+        assert expanded[0] is not None
+        assert expanded[1] is None
+        for before, after in zip((keys, values), expanded[0], strict=True):
+            assert after.shape == (5, HEADS, 3, SIZE)
+            assert after.stride(0) == 0
+            assert after.data_ptr() == before.data_ptr()
 
 
-def test_several_prefixes_stand_one_in_front_of_each_row() -> None:
-    first, second = pair(3, seed=1), pair(3, seed=2)
-    expanded = expand_prefix([PrefixState(3, (first, None)), PrefixState(3, (second, None))], 2)
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=6), st.data())
+def test_several_prefixes_stand_one_in_front_of_each_row(lengths: list[int], data: st.DataObject) -> None:
+    states = [
+        PrefixState(length, (pair(length, seed=length + 10 * place), None) if length else ())
+        for place, length in enumerate(lengths)
+    ]
+    drawn = data.draw(st.lists(st.sampled_from(states), min_size=2, max_size=8))
+    expanded, padding = expand_prefix(drawn, len(drawn), torch.float32)
+    longest = max(state.num_tokens for state in drawn)
+    if not longest:
+        assert expanded in ([], [None, None])
+        return
     assert expanded[0] is not None
-    assert expanded[1] is None
-    assert torch.equal(expanded[0][0], torch.cat([first[0], second[0]]))
-    assert torch.equal(expanded[0][1], torch.cat([first[1], second[1]]))
+    assert expanded[1:] == [None]
+    missing = [longest - state.num_tokens for state in drawn]
+    assert (padding is None) == (not any(missing))
+    assert padding is None or padding.tolist() == missing
+    for row, state in enumerate(drawn):
+        for side in (0, 1):
+            found = expanded[0][side][row]
+            assert found.shape == (HEADS, longest, SIZE)
+            assert not found[:, : missing[row]].any()
+            if state.layers:
+                own = state.layers[0]
+                assert own is not None
+                assert torch.equal(found[:, missing[row] :], own[side][0])
 
 
 def test_prefixes_that_fit_neither_all_rows_nor_each_are_refused() -> None:
-    two, three = PrefixState(2, (pair(2),)), PrefixState(3, (pair(3),))
-    with pytest.raises(ValueError, match=r"3 rows need 1 prefix or 3 .*, found 2 of lengths \[2\]"):
-        expand_prefix([two, two], 3)
-    with pytest.raises(ValueError, match=r"2 rows need 1 prefix or 2 .*, found 2 of lengths \[2, 3\]"):
-        expand_prefix([two, three], 2)
+    two = PrefixState(2, (pair(2),))
+    with pytest.raises(ValueError, match=r"3 rows need 1 prefix or 3, found 2"):
+        expand_prefix([two, two], 3, torch.float32)
+
+
+def test_a_prefix_is_cut_out_of_the_batch_it_was_read_in() -> None:
+    keys, values = pair(5, rows=3)
+    states = torch.randn(3, 5, 4)
+    begun = PrefixState(0, virtual=torch.ones(2, 4))
+    cut = split_prefix(begun, [None, (keys, values)], states, 1, 3)
+    assert cut.num_tokens == 3
+    assert cut.virtual is begun.virtual
+    assert cut.layers[0] is None
+    assert cut.layers[1] is not None
+    assert torch.equal(cut.layers[1][0], keys[1:2, :, :3])
+    assert torch.equal(cut.layers[1][1], values[1:2, :, :3])
+    assert cut.states is not None
+    assert torch.equal(cut.states, states[1, :3])
 
 
 def test_a_cache_takes_the_prefix_as_it_is_and_appends_to_it() -> None:

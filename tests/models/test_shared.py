@@ -248,12 +248,14 @@ def plant_ignored_window(monkeypatch: pytest.MonkeyPatch, model: FrozenModel) ->
 
 
 def plant_prefix_cut_to_the_window(monkeypatch: pytest.MonkeyPatch, model: FrozenModel) -> None:
-    def cut(prefixes: Sequence[PrefixState], rows: int) -> list[tuple[Tensor, Tensor] | None]:
+    def cut(
+        prefixes: Sequence[PrefixState], rows: int, dtype: torch.dtype
+    ) -> tuple[list[tuple[Tensor, Tensor] | None], Tensor | None]:
         kept = 1 - SLIDING_WINDOW
+        layers, padding = expand_prefix(prefixes, rows, dtype)
         return [
-            None if pair is None else (pair[0][:, :, kept:], pair[1][:, :, kept:])
-            for pair in expand_prefix(prefixes, rows)
-        ]
+            None if pair is None else (pair[0][:, :, kept:], pair[1][:, :, kept:]) for pair in layers
+        ], padding
 
     monkeypatch.setattr(shared, "expand_prefix", cut)
 
@@ -285,7 +287,7 @@ def plant_padding_after_the_prompt(monkeypatch: pytest.MonkeyPatch, model: Froze
         width = max(len(row) for row in rows)
         padding = torch.tensor([[width - len(row)] for row in rows])
         ids = [[PAD] * (width - len(row)) + list(row) for row in rows]
-        cache = new_cache(expand_prefix(prefixes, len(rows)))
+        cache = new_cache(expand_prefix(prefixes, len(rows), model.dtype)[0])
         past, slots = cache.get_seq_length(), torch.arange(width)[None]
         mask = torch.cat([torch.ones(len(rows), past), slots >= padding], dim=1).long()
         positions = {"position_ids": (past + slots - padding).clamp(min=0)} if path._takes_positions else {}

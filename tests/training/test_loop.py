@@ -24,7 +24,7 @@ from tests.training.toy_task import (
 from tuningfork.errors import RunError
 from tuningfork.events import Event, NullSink, StepFinished, Validated
 from tuningfork.models.artefacts import SoftPrompt
-from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.frozen import FrozenModel, Prefixes
 from tuningfork.models.prefix import PrefixState
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Training, TrainingOutcome, selection_score, train
@@ -407,7 +407,7 @@ def test_rows_that_the_prompt_shows_are_not_trained_on(model: FrozenModel, showi
     trained: list[TrainingRow] = []
 
     class Spy(TokenObjective):
-        def losses(self, model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+        def losses(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
             trained.extend(rows)
             return super().losses(model, prefix, rows)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, PromptError
-from tuningfork.models.artefacts import KeyValuePrefix
+from tuningfork.models.artefacts import KeyValuePrefix, SoftPrompt
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
@@ -112,6 +112,17 @@ class FrozenModel:
             return self._late_path().prefix(segments)
         return self._path.prefix(segments)
 
+    def prefixes(self, prompts: Sequence[SoftPrompt]) -> list[PrefixState]:
+        """Read soft prompts, each as `prefix` would by itself, side by side where the model can.
+
+        Raises:
+            PromptError: if one of them does not fit this model.
+        """
+        is_late = any(isinstance(prompt, KeyValuePrefix) and None in prompt.layers for prompt in prompts)
+        if isinstance(self._path, SharedPrefixPath) and not is_late:
+            return self._path.prefixes(prompts)
+        return [self.prefix([prompt]) for prompt in prompts]
+
     def states_before(self, layer: int, tokens: Tensor) -> Tensor:
         """Hidden states (P, H) in float32 that `layer` is given for virtual tokens (P, H); without gradients.
 
@@ -176,15 +187,16 @@ class FrozenModel:
     def choice_log_probabilities(
         self,
         rows: Sequence[TokenIds],
-        prefix: PrefixState,
+        prefix: Prefixes,
         choices: Sequence[TokenIds],
         *,
         normalizes_length: bool = False,
     ) -> Tensor:
         """Log-probability (B, C) of each choice as the continuation of each row; differentiable, one batch.
 
-        With `normalizes_length` it is the mean over the tokens of the choice. Where the prompt has a head,
-        which reads the choices' order and none of their tokens, there is no length to normalise.
+        `prefix` is one state for all rows or one for each row. With `normalizes_length` it is the mean over
+        the tokens of the choice. Where the prompt has a head, which reads the choices' order and none of
+        their tokens, there is no length to normalise.
 
         Raises:
             ContextLengthError: if prompt, row and choice exceed the model's maximum.
@@ -193,7 +205,7 @@ class FrozenModel:
         """
         prefixes = self._checked_choices(rows, prefix, choices)
         scores = self._path.score(rows, prefixes, choices)
-        if not normalizes_length or prefix.head is not None:
+        if not normalizes_length or prefixes[0].head is not None:
             return scores
         return scores / torch.tensor([len(choice) for choice in choices], device=scores.device)
 
@@ -280,13 +292,16 @@ class FrozenModel:
         return probe_late_entry(self.network, self._path, self._head)
 
     def _checked_choices(
-        self, rows: Sequence[TokenIds], prefix: PrefixState, choices: Sequence[TokenIds]
+        self, rows: Sequence[TokenIds], prefix: Prefixes, choices: Sequence[TokenIds]
     ) -> Sequence[PrefixState]:
         if not choices or not all(choices):
             raise ValueError(f"every choice needs at least one token, found {[list(c) for c in choices]}")
-        if prefix.head is None:
+        heads = [state.head for state in ([prefix] if isinstance(prefix, PrefixState) else prefix)]
+        if not any(heads):
             return self._checked(rows, prefix, extra=max(len(choice) for choice in choices) - 1)
-        if (count := prefix.head.num_labels) != len(choices):
+        if len(heads) > 1 or heads[0] is None:
+            raise PromptError("rows whose prompts have heads of their own cannot be mixed in one batch")
+        if (count := heads[0].num_labels) != len(choices):
             raise PromptError(
                 f"the prompt's head tells {count} labels apart, found {len(choices)} choices; "
                 "use it with the labels it was tuned for"

@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -82,9 +83,15 @@ class PrefixState:
 
 def backward_into(prefix: PrefixState, leaves: PrefixState) -> None:
     """Send the gradients collected in `leaves` (from `prefix.detached()`) through `prefix`, once."""
+    backward_into_all([prefix], [leaves])
+
+
+def backward_into_all(prefixes: Sequence[PrefixState], leaves: Sequence[PrefixState]) -> None:
+    """Send the gradients collected in `leaves` (each from `detached()`) through `prefixes`, once for all."""
     pairs = [
         (tensor, leaf.grad.to(tensor.dtype))
-        for tensor, leaf in zip(prefix.tensors(), leaves.tensors(), strict=True)
+        for prefix, detached in zip(prefixes, leaves, strict=True)
+        for tensor, leaf in zip(prefix.tensors(), detached.tensors(), strict=True)
         if tensor.requires_grad and leaf.grad is not None
     ]
     torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
@@ -123,33 +130,70 @@ def cache_layers(cache: DynamicCache) -> tuple[KeyValues | None, ...]:
     )
 
 
-def expand_prefix(prefixes: Sequence[PrefixState], rows: int) -> list[KeyValues | None]:
-    """Keys and values per layer for `rows` rows, each (B, A, P, D).
+def split_prefix(
+    begun: PrefixState, layers: Sequence[KeyValues | None], states: Tensor, row: int, num_tokens: int
+) -> PrefixState:
+    """What `begun` becomes by the first `num_tokens` tokens of `row` of a batch that was run behind nothing.
 
-    One prefix is expanded as a view, without a copy. Several prefixes, one a row, must have equal lengths.
+    `layers` are (B, A, P, D) and `states` (B, P, H); what is taken of them are views.
+    """
+
+    def part(tensor: Tensor) -> Tensor:
+        return tensor[row : row + 1, :, :num_tokens]
+
+    own = tuple(None if pair is None else (part(pair[0]), part(pair[1])) for pair in layers)
+    return replace(begun, num_tokens=num_tokens, layers=own, states=states[row, :num_tokens])
+
+
+def expand_prefix(
+    prefixes: Sequence[PrefixState], rows: int, dtype: torch.dtype
+) -> tuple[list[KeyValues | None], Tensor | None]:
+    """Keys and values per layer for `rows` rows, each (B, A, P, D), in `dtype`; differentiable.
+
+    One prefix is expanded as a view, without a copy. Of several, one a row, each is stacked once and then
+    drawn for its rows. Shorter ones are padded in front: nothing may stand between a prompt and its text.
+    The second value is how many slots of each row (B,) hold nothing; None where all hold something.
 
     Raises:
-        ValueError: if there are several prefixes and not one for each row, or their lengths differ.
+        ValueError: if there are several prefixes and not one for each row.
     """
-    first = prefixes[0]
-    if len(prefixes) == 1:
+    if len(prefixes) not in (1, rows):
+        raise ValueError(f"{rows} rows need 1 prefix or {rows}, found {len(prefixes)}")
+    unique = list({id(prefix): prefix for prefix in prefixes}.values())
+    if len(unique) == 1:
+        layers = unique[0].to(dtype).layers
         return [
             None if pair is None else (pair[0].expand(rows, -1, -1, -1), pair[1].expand(rows, -1, -1, -1))
-            for pair in first.layers
-        ]
-    lengths = sorted({prefix.num_tokens for prefix in prefixes})
-    if len(prefixes) != rows or len(lengths) != 1:
-        raise ValueError(
-            f"{rows} rows need 1 prefix or {rows} of equal length, found {len(prefixes)} of lengths {lengths}"
-        )
+            for pair in layers
+        ], None
+    places = {id(prefix): place for place, prefix in enumerate(unique)}
+    device = next((tensor.device for prefix in unique for tensor in prefix.tensors()), None)
+    drawn = torch.tensor([places[id(prefix)] for prefix in prefixes], device=device)
+    longest = max(prefix.num_tokens for prefix in unique)
+    missing = torch.tensor([longest - prefix.num_tokens for prefix in unique], device=device)
+    by_prefix = [prefix.to(dtype).layers for prefix in unique]
+    # A prompt without a token has no layers at all.
+    num_layers = max(map(len, by_prefix))
     stacked: list[KeyValues | None] = []
-    for index, pair in enumerate(first.layers):
-        if pair is None:
-            stacked.append(None)
-            continue
-        pairs = [p for prefix in prefixes if (p := prefix.layers[index]) is not None]
-        stacked.append((torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs])))
-    return stacked
+    for index in range(num_layers):
+        pairs = [layers[index] if layers else None for layers in by_prefix]
+        stacked.append(_stacked(pairs, longest, drawn))
+    return stacked, missing[drawn] if missing.any() else None
+
+
+def _stacked(pairs: Sequence[KeyValues | None], longest: int, drawn: Tensor) -> KeyValues | None:
+    """One layer of several prefixes, each padded in front to `longest` slots, as the rows draw them."""
+    filled = next((pair for pair in pairs if pair is not None), None)
+    if filled is None:
+        return None
+
+    def side(which: int) -> Tensor:
+        nothing = filled[which][:, :, :0]
+        parts = [nothing if pair is None else pair[which] for pair in pairs]
+        padded = [pad(part, (0, 0, longest - part.shape[2], 0)) for part in parts]
+        return torch.cat(padded).index_select(0, drawn)
+
+    return side(0), side(1)
 
 
 def align_right(layers: Sequence[KeyValues | None], lengths: Tensor) -> list[KeyValues | None]:

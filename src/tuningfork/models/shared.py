@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Hashable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property
-from itertools import zip_longest
 from typing import Any, cast
 
 import torch
@@ -25,6 +24,7 @@ from tuningfork.models.artefacts import (
     InstancePrompt,
     KeyValuePrefix,
     PlacedPrompt,
+    SoftPrompt,
 )
 from tuningfork.models.batch import pad_rows
 from tuningfork.models.classification_head import ClassificationHead
@@ -35,7 +35,7 @@ from tuningfork.models.instance import add_shifts, answer_start, mean_states
 from tuningfork.models.late import EmptySlots, EntryCache
 from tuningfork.models.offsets import add_offsets, offsets_of
 from tuningfork.models.opening import Opening, leading_words
-from tuningfork.models.packing import additive_mask, pack_stems
+from tuningfork.models.packing import Stem, additive_mask, maximal_stems, pack_stems
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import (
     KeyValues,
@@ -43,10 +43,10 @@ from tuningfork.models.prefix import (
     cache_layers,
     expand_prefix,
     new_cache,
+    split_prefix,
 )
 from tuningfork.types import TokenIds
 
-Stem = tuple[int, ...]
 HeadShapes = tuple[tuple[int, int], tuple[int, int]]
 _MOST_LOGITS_PER_RUN = 2**27
 """Beyond this many logits, half a gigabyte, choices are not scored in one forward."""
@@ -90,6 +90,30 @@ class SharedPrefixPath:
         return replace(
             state, num_tokens=state.num_tokens + len(states), layers=cache_layers(cache), states=states
         )
+
+    def prefixes(self, prompts: Sequence[SoftPrompt]) -> list[PrefixState]:
+        """Read `prompts`, each by itself, in as few forwards as possible; differentiable in them.
+
+        Raises:
+            PromptError: if one of them does not fit the model.
+        """
+        begun = [self._begun([prompt]) for prompt in prompts]
+        pieces = [[self._embed(segment) for segment in behind] for _, behind in begun]
+        runs = [torch.cat(some) if some else embed_segment(self._network, ()) for some in pieces]
+        read = {place for place, run in enumerate(runs) if len(run) and not begun[place][0].layers}
+        if len(read) < 2:
+            return [self.prefix([prompt]) for prompt in prompts]
+        cache = new_cache()
+        # Padding comes behind a prompt, where none of its tokens sees it.
+        states = self._run(pad_sequence([runs[place] for place in read], batch_first=True), cache)
+        layers = cache_layers(cache)
+        rows = {place: row for row, place in enumerate(read)}
+        return [
+            split_prefix(begun[place][0], layers, states, rows[place], len(runs[place]))
+            if place in read
+            else self.prefix([prompts[place]])
+            for place in range(len(prompts))
+        ]
 
     def _begun(self, segments: Sequence[Segment]) -> tuple[PrefixState, Sequence[Segment]]:
         """What the first of `segments` brings along, and what is left to be run."""
@@ -170,7 +194,7 @@ class SharedPrefixPath:
         """
         if (head := prefixes[0].head) is not None:
             return head.log_probabilities(self._last_states(self._open(rows, prefixes)))
-        stems = _maximal_stems(choices)
+        stems = maximal_stems(choices)
         num_logits = len(rows) * (1 + sum(map(len, stems))) * embedding_weight(self._network).shape[0]
         if stems and self.packs_choices and num_logits <= _MOST_LOGITS_PER_RUN:
             return self._score_packed(self._open(rows, prefixes), choices, stems)
@@ -305,14 +329,16 @@ class SharedPrefixPath:
             if len(prefixes) > 1:
                 raise PromptError("rows with instance prompts of their own cannot be mixed in one batch")
             return self._open_shifted(rows, prefixes[0], instance, ends)
-        if self.contexts.is_open and len(prefixes) == 1 and prefixes[0].context_key is not None:
+        if self.contexts.is_open and prefixes[0].context_key is not None:
             words = [leading_words(row) for row in rows]
-            if all(0 < len(read) < len(row) for read, row in zip(words, rows, strict=True)):
-                return self._open_behind(rows, prefixes[0], self._read_words(words, prefixes[0]))
-        batch, cache = pad_rows(rows, device=self.device), self._cache_for(rows, prefixes)
+            reads_alike = len({prefix.context_key for prefix in prefixes}) == 1
+            if reads_alike and all(0 < len(read) < len(row) for read, row in zip(words, rows, strict=True)):
+                return self._open_behind(rows, prefixes, self._read_words(words, prefixes[0]))
+        batch = pad_rows(rows, device=self.device)
+        cache, padding = self._cache_for(rows, prefixes)
         embeddings = embed_ids(self._network, batch.ids, [prefix.virtual for prefix in prefixes])
         embeddings = add_offsets(embeddings, [prefix.offsets for prefix in prefixes], ends)
-        return Opening(embeddings, batch.lengths, cache, empty=prefixes[0].empty)
+        return Opening(embeddings, batch.lengths, cache, padding=padding, empty=prefixes[0].empty)
 
     def _open_shifted(
         self,
@@ -330,22 +356,22 @@ class SharedPrefixPath:
             # So short a row has its first word shifted, too: all are run whole.
             whole, ends = pad_rows(rows, device=self.device), torch.tensor(answer_starts, device=self.device)
             embeddings = add_shifts(embed_ids(self._network, whole.ids), shifts, ends)
-            return Opening(embeddings, whole.lengths, self._cache_for(rows, [prefix]))
-        opening = self._open_behind(rows, prefix, reads)
+            return Opening(embeddings, whole.lengths, self._cache_for(rows, [prefix])[0])
+        opening = self._open_behind(rows, [prefix], reads)
         ends = torch.full_like(opening.lengths, instance.num_shifted_tokens)
         return replace(opening, embeddings=add_shifts(opening.embeddings, shifts, ends))
 
     def _open_behind(
-        self, rows: Sequence[TokenIds], prefix: PrefixState, reads: Sequence[ReadWords]
+        self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], reads: Sequence[ReadWords]
     ) -> Opening:
-        """Rows whose words were read, up to what follows these."""
+        """Rows whose words were read behind prefixes that are alike, up to what follows these."""
         num_words = tuple(len(read.states) for read in reads)
         rest = pad_rows([row[count:] for row, count in zip(rows, num_words, strict=True)], device=self.device)
-        past = torch.tensor(num_words, device=self.device) + prefix.num_tokens
+        past = torch.tensor(num_words, device=self.device) + prefixes[0].num_tokens
         return Opening(
-            embed_ids(self._network, rest.ids, [prefix.virtual]),
+            embed_ids(self._network, rest.ids, [prefix.virtual for prefix in prefixes]),
             rest.lengths,
-            new_cache(join_rows(prefix, reads)),
+            new_cache(join_rows(prefixes[0], reads)),
             padding=int(past.max()) - past,
             states=pad_sequence([read.states for read in reads], batch_first=True),
             num_read=num_words,
@@ -372,7 +398,7 @@ class SharedPrefixPath:
     def _read_batch(
         self, words: Sequence[TokenIds], prefix: PrefixState, layers_read: Sequence[int]
     ) -> list[ReadWords]:
-        batch, cache = pad_rows(words, device=self.device), self._cache_for(words, [prefix])
+        batch, (cache, _) = pad_rows(words, device=self.device), self._cache_for(words, [prefix])
         output = self._call(embed_ids(self._network, batch.ids), cache, output_hidden_states=True)
         features = mean_states(output.hidden_states, batch.lengths, layers_read)
         lengths = batch.lengths.tolist()
@@ -393,18 +419,19 @@ class SharedPrefixPath:
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
         """Mean hidden states (B, F) of the tokens of each row after each of `layers`, side by side."""
         batch = pad_rows(rows, device=self.device)
-        cache, ends = self._cache_for(rows, [prefix]), [len(row) for row in rows]
+        (cache, _), ends = self._cache_for(rows, [prefix]), [len(row) for row in rows]
         embeddings = add_offsets(
             embed_ids(self._network, batch.ids, [prefix.virtual]), [prefix.offsets], ends
         )
         output = self._call(embeddings, cache, output_hidden_states=True)
         return mean_states(output.hidden_states, batch.lengths, layers)
 
-    def _cache_for(self, rows: Sized, prefixes: Sequence[PrefixState]) -> DynamicCache:
-        states = [prefix.to(self._network.dtype) for prefix in prefixes]
+    def _cache_for(self, rows: Sized, prefixes: Sequence[PrefixState]) -> tuple[DynamicCache, Tensor | None]:
+        """What rows follow, and how many of its slots, in front, hold nothing."""
         if len({prefix.empty for prefix in prefixes}) > 1:
             raise PromptError("rows whose prompts enter at different layers cannot be mixed in one batch")
-        return new_cache(expand_prefix(states, len(rows)), states[0].empty)
+        layers, padding = expand_prefix(prefixes, len(rows), self._network.dtype)
+        return new_cache(layers, prefixes[0].empty), padding
 
     def _run(self, embeddings: Tensor, cache: DynamicCache) -> Tensor:
         """Hidden states (B, T, H) of tokens that follow `cache` directly; padding, if any, is at the end."""
@@ -466,18 +493,3 @@ def _repeat(tensor: Tensor, count: int) -> Tensor:
 
 def _head_shapes(pair: KeyValues) -> HeadShapes:
     return (pair[0].shape[0], pair[0].shape[2]), (pair[1].shape[0], pair[1].shape[2])
-
-
-def _maximal_stems(choices: Sequence[TokenIds]) -> dict[Stem, list[int]]:
-    """Which beginnings to run, and the indices of the choices that each of them serves.
-
-    A stem is a choice without its last token; empty ones and those that begin another are left out.
-    """
-    stems = sorted({tuple(choice[:-1]) for choice in choices if len(choice) > 1})
-    pairs = zip_longest(stems, stems[1:], fillvalue=())
-    served: dict[Stem, list[int]] = {stem: [] for stem, after in pairs if after[: len(stem)] != stem}
-    for index, choice in enumerate(choices):
-        if len(choice) > 1:
-            begun = tuple(choice[:-1])
-            served[next(stem for stem in served if stem[: len(begun)] == begun)].append(index)
-    return served

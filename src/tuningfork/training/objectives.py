@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.prefix import PrefixState
+from tuningfork.models.frozen import FrozenModel, Prefixes
 from tuningfork.types import TokenIds, TrainingRow
 
 
@@ -22,11 +21,11 @@ class Objective(Protocol):
     def count(self, rows: Sequence[TrainingRow]) -> int:
         """How many losses `losses` gives for `rows`."""
 
-    def losses(self, model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
-        """One loss (N,) in nats for each counted thing."""
+    def losses(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
+        """One loss (N,) in nats for each counted thing, in the order of `rows`."""
 
 
-def row_losses(model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+def row_losses(model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
     """Cross-entropy (N,) of every label token of `rows`, in order; no other logits are computed."""
     inputs = [row.ids[: row.label_positions[-1]] for row in rows]
     logits = model.logits(inputs, prefix, [[p - 1 for p in row.label_positions] for row in rows])
@@ -43,7 +42,7 @@ class TokenObjective:
         """The label tokens of `rows`."""
         return sum(len(row.label_positions) for row in rows)
 
-    def losses(self, model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+    def losses(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
         """Cross-entropy (N,) of every label token of `rows`, in order."""
         return row_losses(model, prefix, rows)
 
@@ -74,7 +73,7 @@ class ChoiceObjective:
         """One loss a row."""
         return len(rows)
 
-    def losses(self, model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
+    def losses(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
         """Cross-entropy (B,) of each row's label among the labels.
 
         Raises:
