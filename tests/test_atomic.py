@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tuningfork.atomic import replacing, write_text
+from tuningfork.atomic import finish_replacing, replacing, replacing_all, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -94,3 +94,77 @@ def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
     theirs.write_text("half of the n")
     write_text(path, "ours")
     assert theirs.read_text() == "half of the n"
+
+
+def write_both(folder: Path, text: str) -> None:
+    with replacing_all([folder / "a.txt", folder / "b.txt"]) as temporaries:
+        for temporary in temporaries:
+            temporary.write_text(text)
+
+
+def texts(folder: Path) -> set[str]:
+    return {(folder / name).read_text() for name in ("a.txt", "b.txt")}
+
+
+def test_several_files_are_replaced_together(tmp_path: Path) -> None:
+    write_both(tmp_path / "new", "old")
+    write_both(tmp_path / "new", "new")
+    assert texts(tmp_path / "new") == {"new"}
+    assert names(tmp_path / "new") == ["a.txt", "b.txt"]
+
+
+def test_an_error_leaves_all_of_the_old_files(tmp_path: Path) -> None:
+    write_both(tmp_path, "old")
+
+    def fail_at_the_second() -> None:
+        with replacing_all([tmp_path / "a.txt", tmp_path / "b.txt"]) as temporaries:
+            temporaries[0].write_text("new")
+            raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        fail_at_the_second()
+    assert texts(tmp_path) == {"old"}
+    assert names(tmp_path) == ["a.txt", "b.txt"]
+
+
+CUT_OFF = """
+import os, signal, sys
+from pathlib import Path
+from tuningfork.atomic import replacing_all
+count, rename = 0, Path.replace
+def killed_before(self, target):
+    global count
+    count += 1
+    if count == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+Path.replace = killed_before
+folder = Path(sys.argv[1])
+with replacing_all([folder / "a.txt", folder / "b.txt"]) as temporaries:
+    for temporary in temporaries:
+        temporary.write_text("new")
+"""
+
+
+@pytest.mark.parametrize(("renames", "expected"), [(1, "old"), (2, "new"), (3, "new")])
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_killed_process_has_replaced_all_files_or_none(
+    tmp_path: Path, renames: int, expected: str, is_asked: bool
+) -> None:
+    write_both(tmp_path, "old")
+    killed = subprocess.run([sys.executable, "-c", CUT_OFF, str(tmp_path), str(renames)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    if is_asked:
+        finish_replacing(tmp_path)
+        assert texts(tmp_path) == {expected}
+    write_both(tmp_path, "later")
+    assert texts(tmp_path) == {"later"}
+    assert names(tmp_path) == ["a.txt", "b.txt"]
+
+
+def test_what_a_running_process_is_about_to_replace_is_left_to_it(tmp_path: Path) -> None:
+    journal = tmp_path / f".{os.getppid()}.replacing"
+    journal.write_text('[[".a.part", "a.txt"]]')
+    (tmp_path / ".a.part").write_text("of another")
+    finish_replacing(tmp_path)
+    assert names(tmp_path) == sorted([".a.part", journal.name])

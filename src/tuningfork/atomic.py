@@ -1,8 +1,9 @@
 """Files that are whole or absent: written under a temporary name, flushed to disk, then renamed."""
 
 import glob
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,18 +18,77 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_orphans(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = _temporary(path)
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_all(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield a temporary path for each of `paths`, all in one folder; all of them become theirs, or none.
+
+    The names are changed one after the other, so they are written down first: where a process was killed in
+    between, `finish_replacing` changes the rest.
+    """
+    if len(paths) == 1:
+        with replacing(paths[0]) as temporary:
+            yield [temporary]
+        return
+    folder = paths[0].parent
+    folder.mkdir(parents=True, exist_ok=True)
+    finish_replacing(folder)
+    for path in paths:
+        _remove_orphans(path)
+    temporaries = [_temporary(path) for path in paths]
+    journal = folder / f".{os.getpid()}.replacing"
+    try:
+        yield temporaries
+        for temporary in temporaries:
+            _flush(temporary)
+        write_text(journal, json.dumps([[t.name, p.name] for t, p in zip(temporaries, paths, strict=True)]))
+        _finish(journal)
+    finally:
+        if not journal.exists():
+            for temporary in temporaries:
+                temporary.unlink(missing_ok=True)
+
+
+def finish_replacing(folder: Path) -> None:
+    """End what `replacing_all` of a killed process began in `folder`, if all was written by then."""
+    _remove_dead(folder.glob("..*.replacing.*.part"))
+    for journal in folder.glob(".*.replacing"):
+        process = journal.name.split(".")[1]
+        if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
+            _finish(journal)
+
+
+def _finish(journal: Path) -> None:
+    for temporary, name in json.loads(journal.read_text(encoding="utf-8")):
+        # What is missing has its name already.
+        if (written := journal.with_name(temporary)).exists():
+            written.replace(journal.with_name(name))
+    journal.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
 def _remove_orphans(path: Path) -> None:
-    for orphan in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    _remove_dead(path.parent.glob(f".{glob.escape(path.name)}.*.part"))
+
+
+def _remove_dead(temporaries: Iterable[Path]) -> None:
+    for orphan in temporaries:
         process = orphan.name.split(".")[-2]
         if process.isdecimal() and not psutil.pid_exists(int(process)):
             orphan.unlink(missing_ok=True)

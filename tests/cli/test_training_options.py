@@ -14,19 +14,21 @@ GIVEN = {
     "methods": ("--method", "prompt_tuning"),
     "learning_rates": ("--lr", "0.02", "--lr", "0.3"),
     "placements": ("--placement", "suffix", "--placement", "front"),
-    "initialization": ("--init", "labels"),
+    "initializations": ("--init", "labels", "--init", "text"),
     "objective": ("--objective", "tokens"),
     "label_smoothing": ("--label-smoothing", "0.1"),
     "num_virtual_tokens": ("--virtual-tokens", "3"),
     "max_steps": ("--max-steps", "2"),
     "batch_size": ("--batch-size", "4"),
     "micro_batch_size": ("--micro-batch-size", "3"),
+    "bank_size": ("--bank-size", "3"),
     "schedule": ("--schedule", "cosine"),
     "validate_every": ("--validate-every", "1"),
     "patience": ("--patience", "2"),
     "checkpoint_every": ("--checkpoint-every", "1"),
     "seed": ("--seed", "5"),
     "num_seeds": ("--seeds", "2"),
+    "num_searched_seeds": ("--search-seeds", "2"),
     "refit": ("--refit", "no"),
     "num_folds": ("--folds", "4"),
     "num_repeats": ("--fold-repeats", "2"),
@@ -54,7 +56,8 @@ def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
     defaults = TuneOptions().model_dump(mode="json")
     assert {name for name in recorded if recorded[name] != defaults[name]} == {*GIVEN, "model"}
     assert recorded["learning_rates"] == [0.02, 0.3]
-    assert recorded["initialization"] == "labels"
+    assert recorded["initializations"] == ["labels", "text"]
+    assert recorded["num_virtual_tokens"] == [3]
     assert recorded["placements"] == ["suffix", "front"]
     assert recorded["max_steps"] == 2
 

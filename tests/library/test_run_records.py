@@ -15,6 +15,14 @@ def test_records_come_back_from_json_equal(record: Record) -> None:
     assert type(record).model_validate_json(record.model_dump_json()) == record
 
 
+@pytest.mark.parametrize(("length", "expected"), [(None, ()), (3, (3,))])
+def test_runs_that_name_one_start_and_one_length_are_still_read(
+    length: int | None, expected: tuple[int, ...]
+) -> None:
+    read = TuneOptions.model_validate({"initialization": "labels", "num_virtual_tokens": length})
+    assert (read.initializations, read.num_virtual_tokens) == (("labels",), expected)
+
+
 def test_unknown_fields_are_refused_and_known_ones_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="learning_rate\n  Extra inputs are not permitted"):
         TuneOptions.model_validate({"learning_rate": 0.1})
@@ -28,7 +36,7 @@ def test_unknown_fields_are_refused_and_known_ones_cannot_be_changed() -> None:
     ("field", "value", "expected"),
     [
         ("max_steps", 0, "greater than or equal to 1"),
-        ("num_virtual_tokens", 0, "greater than or equal to 1"),
+        ("num_virtual_tokens", (2, 0), "greater than 0"),
         ("patience", -1, "greater than or equal to 0"),
         ("schedule", "step", "Input should be 'constant', 'linear' or 'cosine'"),
         ("limit", 0, "greater than or equal to 1"),

@@ -102,7 +102,7 @@ def test_markers_are_used_where_there_are_some(
     assert list(found(plain, methods=())) == list(SEARCHED_PLACEMENTS)
     assert list(found(marked(plain))) == ["markers"]
     assert list(found(marked(plain), placements=("suffix", "front"))) == ["suffix", "front"]
-    assert found(plain, placements=("suffix",), num_virtual_tokens=3)["suffix"].num_placed_tokens == 3
+    assert found(plain, placements=("suffix",), num_virtual_tokens=(3,))["suffix"].num_placed_tokens == 3
 
 
 def test_markers_that_are_not_there_or_counted_otherwise_are_refused(
@@ -127,7 +127,7 @@ def test_a_method_without_tokens_at_the_input_is_refused_before_anything_is_writ
 def test_rows_are_checked_with_the_tokens_that_are_placed(
     tasks: dict[str, Task], options: TuneOptions, model: FrozenModel
 ) -> None:
-    wide = options.model_copy(update={"placements": ("suffix",), "num_virtual_tokens": 2040})
+    wide = options.model_copy(update={"placements": ("suffix",), "num_virtual_tokens": (2040,)})
     with pytest.raises(ContextLengthError, match="model's maximum is"):
         plan(tasks["classification"], wide, model=model)
 

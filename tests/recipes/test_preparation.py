@@ -55,12 +55,12 @@ def test_room_for_the_longest_answer_is_checked_before_training(
 def test_room_for_more_virtual_tokens_than_the_text_has_is_checked(
     tasks: dict[str, Task], model: FrozenModel, sink: RecordingSink
 ) -> None:
-    options = TuneOptions(num_virtual_tokens=MAXIMUM_LENGTH - 10, placements=("front",))
+    options = TuneOptions(num_virtual_tokens=(MAXIMUM_LENGTH - 10,), placements=("front",))
     with pytest.raises(
         ContextLengthError, match=rf"classification.jsonl line 1: prompt {MAXIMUM_LENGTH - 10} \+ input"
     ):
         prepare(tasks["classification"], model, options, sink)
-    prepare(tasks["classification"], model, TuneOptions(num_virtual_tokens=1), sink)
+    prepare(tasks["classification"], model, TuneOptions(num_virtual_tokens=(1,)), sink)
 
 
 def test_everything_found_in_the_data_is_told(

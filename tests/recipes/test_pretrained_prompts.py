@@ -62,12 +62,17 @@ def test_a_prompt_for_other_weights_or_of_another_kind_is_refused(own: FrozenMod
 def test_tuning_starts_from_it_when_asked(
     own: FrozenModel, tasks: dict[str, Task], sink: RecordingSink
 ) -> None:
-    options = TuneOptions(model=own.name, initialization="pretrained")
+    options = TuneOptions(model=own.name, initializations=("pretrained",))
     with pytest.raises(PromptError, match="the model ships none for this type of task; use text"):
         plan(tasks["classification"], options, model=own, sink=sink)
     ship(own, InputPrompt(torch.randn(3, own.hidden_size)))
     plan(tasks["classification"], options, model=own, sink=sink)
-    plan(tasks["classification"], options.model_copy(update={"initialization": "text"}), model=own, sink=sink)
+    plan(
+        tasks["classification"],
+        options.model_copy(update={"initializations": ("text",)}),
+        model=own,
+        sink=sink,
+    )
     with_prompt, without = (
         int(message.split(" virtual tokens")[0].split()[-1]) for message in sink.messages[-3::2]
     )

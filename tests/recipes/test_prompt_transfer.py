@@ -83,7 +83,10 @@ def test_a_start_that_nothing_takes_is_refused(
             {"placements": ("suffix",)},
             "no virtual tokens take the place of the text prompt with",
         ),
-        ({"num_virtual_tokens": 3}, "takes as many virtual tokens as that run has; leave --virtual-tokens"),
+        (
+            {"num_virtual_tokens": (3,)},
+            "takes as many virtual tokens as that run has; leave --virtual-tokens",
+        ),
     ):
         asked = options.model_copy(update={"start_from": str(finished.path), **changes})
         with pytest.raises(PromptError, match=message):

@@ -98,9 +98,13 @@ def test_chosen_setting_is_trained_on_all_rows_until_the_step_that_was_best(
         assert (outcome.progress.step, outcome.progress.best) == (best_step, None)
         path = RunFolder(tmp_path).checkpoint_path(outcome.candidate.name)
         assert len(Checkpoint.load(path).sampler_order) <= len(setting.prepared.rows)
-    rates = [e.learning_rate for e in sink.events if isinstance(e, StepFinished)]
+    rates: dict[str, list[float]] = {}
+    for event in sink.events:
+        if isinstance(event, StepFinished):
+            rates.setdefault(event.candidate, []).append(event.learning_rate)
     # The learning rate falls as it fell when the step was found to be best.
-    assert rates[-best_step:] == rates[:best_step]
+    judged = next(iter(rates.values()))[:best_step]
+    assert [rates[outcome.candidate.name] for outcome in found.seeds] == [judged, judged]
 
 
 def test_start_that_training_only_harms_is_kept_as_it_is(
@@ -168,3 +172,82 @@ def test_stalled_candidate_is_trained_no_further(
     search = Search(space, RunFolder(tmp_path), sink)
     search.run(plan_candidates(space))
     assert {outcome.steps for outcome in search.outcomes.values()} == {2}
+
+
+@pytest.mark.parametrize("is_divided", [False, True], ids=["one-fold", "folds"])
+def test_a_search_in_banks_finds_what_one_after_the_other_finds(
+    setting: Setting, tmp_path: Path, is_divided: bool
+) -> None:
+    found, taken = [], []
+    for bank_size in (1, 4):
+        options: dict[str, Any] = {"learning_rates": (0.01, 0.1), "bank_size": bank_size}
+        if is_divided:
+            space = setting.cross_validated(methods=("prompt_tuning", "idpg"), **options)
+        else:
+            space = setting.with_options(methods=("prompt_tuning", "idpg", "prefix_tuning"), **options)
+        sink = RecordingSink()
+        search = Search(space, RunFolder(tmp_path / str(bank_size)), sink)
+        found.append((search.run(plan_candidates(space)), search.outcomes))
+        taken.append(steps_taken(sink))
+    assert sorted(taken[0]) == sorted(taken[1])
+    assert taken[0] != taken[1]
+    (alone, outcomes), (together, others) = found
+    assert together.winner.candidate.name == alone.winner.candidate.name
+    assert names(together.seeds) == names(alone.seeds)
+    for name, outcome in outcomes.items():
+        assert others[name].best.log_loss == pytest.approx(outcome.best.log_loss, rel=1e-4)
+        assert others[name].best_step == outcome.best_step
+    for one, other in zip(alone.seeds, together.seeds, strict=True):
+        for mine, theirs in zip(one.prompt.tensors(), other.prompt.tensors(), strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-3)
+
+
+def test_a_search_cut_off_inside_a_bank_ends_bit_equal_to_an_unbroken_one(
+    setting: Setting, tmp_path: Path
+) -> None:
+    space = setting.cross_validated(learning_rates=(0.01, 0.1), bank_size=4, checkpoint_every=3)
+
+    class Cutting(RecordingSink):
+        def emit(self, event: Any) -> None:
+            super().emit(event)
+            if len(steps_taken(self)) == 17:
+                raise KeyboardInterrupt
+
+    unbroken = Search(space, RunFolder(tmp_path / "unbroken"), RecordingSink()).run(plan_candidates(space))
+    with pytest.raises(KeyboardInterrupt):
+        Search(space, RunFolder(tmp_path / "cut"), Cutting()).run(plan_candidates(space))
+    resumed = Search(space, RunFolder(tmp_path / "cut"), RecordingSink()).run(plan_candidates(space))
+    assert names(resumed.seeds) == names(unbroken.seeds)
+    for one, other in zip(resumed.seeds, unbroken.seeds, strict=True):
+        for mine, theirs in zip(one.prompt.tensors(), other.prompt.tensors(), strict=True):
+            assert torch.equal(mine, theirs)
+
+
+def test_seeds_starts_and_lengths_take_part_in_the_search(
+    setting: Setting, tmp_path: Path, sink: RecordingSink
+) -> None:
+    space = setting.with_options(
+        methods=("prompt_tuning",), learning_rates=(0.1,), initializations=("text", "random"),
+        num_virtual_tokens=(2, 5), num_searched_seeds=2,
+    )  # fmt: skip
+    candidates = plan_candidates(space)
+    assert names_of(candidates) == [
+        f"prompt_tuning-{start}-p{count}-lr0.1-seed{seed}"
+        for start in ("text", "random")
+        for count in (2, 5)
+        for seed in (0, 1)
+    ]
+    drawn = {candidate.name: candidate.embeddings for candidate in candidates}
+    assert [len(embeddings) for embeddings in drawn.values()] == [2, 2, 5, 5] * 2
+    assert torch.equal(drawn["prompt_tuning-text-p5-lr0.1-seed0"], drawn["prompt_tuning-text-p5-lr0.1-seed1"])
+    random = [drawn[f"prompt_tuning-random-p5-lr0.1-seed{seed}"] for seed in (0, 1)]
+    assert not torch.equal(*random)
+    found = Search(space, RunFolder(tmp_path), sink).run(candidates)
+    seeds = {outcome.candidate.arguments.seed for outcome in found.seeds}
+    assert seeds == {0, 1}
+    taken = steps_taken(sink)
+    assert len(set(taken)) == len(taken)
+
+
+def names_of(candidates: Sequence[Candidate]) -> list[str]:
+    return [candidate.name for candidate in candidates]

@@ -82,7 +82,7 @@ def test_without_choices_the_usual_methods_are_tried_at_their_own_rates(setting:
 def test_options_reach_the_training_arguments(setting: Setting) -> None:
     (candidate,) = plan_candidates(
         setting.with_options(
-            methods=("prompt_tuning",), learning_rates=(0.3,), num_virtual_tokens=2, schedule="constant",
+            methods=("prompt_tuning",), learning_rates=(0.3,), num_virtual_tokens=(2,), schedule="constant",
             weight_decay=0.5, micro_batch_size=3, checkpoint_every=7, seed=4,
         )
     )  # fmt: skip
@@ -95,7 +95,7 @@ def test_options_reach_the_training_arguments(setting: Setting) -> None:
 
 def test_without_a_text_there_is_still_a_length(setting: Setting) -> None:
     space = setting.space(
-        text_ids=[], options=setting.options.model_copy(update={"initialization": "vocabulary"})
+        text_ids=[], options=setting.options.model_copy(update={"initializations": ("vocabulary",)})
     )
     assert len(plan_candidates(space)[0].embeddings) == NUM_VIRTUAL_TOKENS_WITHOUT_TEXT
 
@@ -106,7 +106,7 @@ def test_unknown_method_and_start_are_refused(setting: Setting) -> None:
     ):
         plan_candidates(setting.with_options(methods=("prefix",), learning_rates=(0.1,)))
     with pytest.raises(PromptError, match="unknown initialisation 'luck'"):
-        plan_candidates(setting.with_options(initialization="luck"))
+        plan_candidates(setting.with_options(initializations=("luck",)))
 
 
 @pytest.mark.parametrize("kind", ["generation", "classification"])
@@ -127,3 +127,12 @@ def test_a_method_that_needs_labels_is_told_how_many_there_are(
     options = setting.options.model_copy(update={"methods": ("p_tuning_v2",)})
     space = Setting(model, prepare(tasks["classification"], model, options, sink), options).space()
     assert {candidate.objective.num_labels for candidate in plan_candidates(space)} == {2}
+
+
+def test_several_lengths_are_only_tried_where_rows_have_no_places(setting: Setting) -> None:
+    with pytest.raises(PromptError, match="placement suffix: one number of virtual tokens, found 2, 5"):
+        setting.with_options(placements=("suffix",), num_virtual_tokens=(2, 5))
+    space = setting.with_options(
+        methods=("prompt_tuning",), learning_rates=(0.1,), placements=("both",), num_virtual_tokens=(2, 5)
+    )
+    assert [len(c.embeddings) - NUM_PLACED_TOKENS for c in plan_candidates(space)] == [2, 5]

@@ -152,7 +152,10 @@ def test_start_that_is_not_the_text_says_how_far_off_it_is(
     tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, sink: RecordingSink
 ) -> None:
     plan(
-        tasks["classification"], options.model_copy(update={"num_virtual_tokens": 3}), model=model, sink=sink
+        tasks["classification"],
+        options.model_copy(update={"num_virtual_tokens": (3,)}),
+        model=model,
+        sink=sink,
     )
     assert "3 virtual tokens for " in sink.messages[-1]
     prepared = prepare(tasks["classification"], model, options, RecordingSink())

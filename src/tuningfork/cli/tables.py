@@ -22,6 +22,8 @@ def print_result(console: Console, result: TuneResult) -> None:
             f"{band.maximum:.{digits}f} (median {band.median:.{digits}f}).",
             highlight=False,
         )
+    for line in result.advice:
+        console.print(f"Advice: {line}.", highlight=False, markup=False)
     times = (
         "for the first time"
         if result.test_reads == 1
@@ -59,11 +61,13 @@ def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], 
         title="Candidates on held-out rows",
         title_justify="left",
     )
+    starts = {candidate.initialization for candidate in candidates}
     for name in ("method", "P", "lr", "runs", "seed", "steps", "best", metric, "log-loss", "time"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for candidate in sorted(candidates, key=_log_loss_or_last):
+        name = method_name(candidate.method, candidate.placement)
         table.add_row(
-            method_name(candidate.method, candidate.placement),
+            name if len(starts) == 1 else f"{name} from {candidate.initialization}",
             str(candidate.num_virtual_tokens),
             f"{candidate.learning_rate:g}",
             str(candidate.num_trainings),

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import typer
 
-from tuningfork.tuning.soft.defaults import Placement
+from tuningfork.tuning.soft.defaults import INITIALIZATIONS, Placement
 
 
 def _training(*names: str, help: str, **settings: Any) -> Any:
@@ -25,6 +25,14 @@ def _known_placements(placements: list[str] | None) -> list[str] | None:
             expected = ", ".join(get_args(Placement))
             raise typer.BadParameter(f"unknown placement {placement!r}; expected one of {expected}")
     return placements
+
+
+def _known_starts(starts: list[str] | None) -> list[str] | None:
+    for start in starts or ():
+        if start not in INITIALIZATIONS:
+            expected = ", ".join(INITIALIZATIONS)
+            raise typer.BadParameter(f"unknown start {start!r}; expected one of {expected}")
+    return starts
 
 
 MethodOption = Annotated[
@@ -50,8 +58,13 @@ PlacementOption = Annotated[
     ),
 ]
 StartOption = Annotated[
-    Literal["text", "vocabulary", "labels", "random", "pretrained"],
-    _training("--init", help="Where the virtual tokens start; pretrained: what the model ships, then text."),
+    list[str] | None,
+    _training(
+        "--init",
+        help="Where the virtual tokens start: text, vocabulary, labels, random, pretrained (what the model "
+        "ships, then text); repeat for several. Default: text.",
+        callback=_known_starts,
+    ),
 ]
 StartFromOption = Annotated[
     str | None,
@@ -72,10 +85,11 @@ SmoothingOption = Annotated[
     ),
 ]
 LengthOption = Annotated[
-    int | None,
+    list[int] | None,
     _training(
         "--virtual-tokens",
-        help="Default: as many as the text prompt has; placed elsewhere, 16.",
+        help="How many; repeat for several in front. Default: as many as the text prompt has; placed "
+        "elsewhere, 16.",
         min=1,
     ),
 ]
@@ -83,6 +97,9 @@ StepsOption = Annotated[int, _training("--max-steps", help="Optimizer steps at m
 BatchOption = Annotated[int, _training("--batch-size", help="Rows per step.", min=1)]
 MicroBatchOption = Annotated[
     int, _training("--micro-batch-size", help="Rows per forward: same result, less memory.", min=1)
+]
+BankOption = Annotated[
+    int, _training("--bank-size", help="Trainings side by side in the same forwards.", min=1)
 ]
 ScheduleOption = Annotated[
     Literal["linear", "cosine", "constant"], _training("--schedule", help="How the learning rate falls.")
@@ -95,6 +112,9 @@ CheckpointOption = Annotated[
     int, _training("--checkpoint-every", help="Steps that a crash can cost at most.", min=1)
 ]
 SeedOption = Annotated[int, _training("--seed", help="Split, order of the rows, draws.")]
+SearchedSeedsOption = Annotated[
+    int, _training("--search-seeds", help="Seeds of every setting that take part in the search.", min=1)
+]
 SeedsOption = Annotated[int, _training("--seeds", help="Trainings of the best setting.", min=1)]
 RefitOption = Annotated[
     Literal["auto", "yes", "no"],

@@ -51,7 +51,7 @@ def tune(
     methods: training.MethodOption = None,
     learning_rates: training.RateOption = None,
     placements: training.PlacementOption = None,
-    initialization: training.StartOption = "text",
+    initializations: training.StartOption = None,
     start_from: training.StartFromOption = None,
     objective: training.ObjectiveOption = "auto",
     label_smoothing: training.SmoothingOption = 0.0,
@@ -59,12 +59,14 @@ def tune(
     max_steps: training.StepsOption = 100,
     batch_size: training.BatchOption = 16,
     micro_batch_size: training.MicroBatchOption = 16,
+    bank_size: training.BankOption = 8,
     schedule: training.ScheduleOption = "linear",
     validate_every: training.ValidateOption = 10,
     patience: training.PatienceOption = 5,
     checkpoint_every: training.CheckpointOption = 10,
     seed: training.SeedOption = 0,
     num_seeds: training.SeedsOption = 3,
+    num_searched_seeds: training.SearchedSeedsOption = 1,
     refit: training.RefitOption = "auto",
     num_folds: training.FoldsOption = 3,
     num_repeats: training.RepeatsOption = 1,
@@ -96,10 +98,11 @@ def _options_of(given: dict[str, Any]) -> "TuneOptions":
     from tuningfork.library.run_records import TuneOptions
 
     fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
-    several = ("methods", "learning_rates", "placements")
+    several = ("methods", "learning_rates", "placements", "num_virtual_tokens")
     if fields["start_from"] is not None:
         # A run may be resumed from another folder.
         fields["start_from"] = str(Path(fields["start_from"]).resolve())
+    fields["initializations"] = tuple(given["initializations"] or TuneOptions().initializations)
     return TuneOptions(**fields | {name: tuple(given[name] or ()) for name in several})
 
 

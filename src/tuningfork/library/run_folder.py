@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from tuningfork.atomic import write_text
+from tuningfork.atomic import finish_replacing, write_text
 from tuningfork.errors import RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
@@ -115,6 +115,10 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """Every checkpoint there is."""
         return sorted((self.path / _CHECKPOINTS).glob("*.safetensors"))
+
+    def finish_checkpoints(self) -> None:
+        """End what a killed process began when it wrote several checkpoints together."""
+        finish_replacing(self.path / _CHECKPOINTS)
 
     def open_metrics(self, step_of: Callable[[str], int]) -> "MetricsFile":
         """The metrics, without those that come after a candidate's checkpoint at `step_of(candidate)`."""

@@ -1,8 +1,8 @@
 """What a run writes down, as it stands in its JSON files."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from tuningfork.tuning.soft.defaults import Placement
 
@@ -32,18 +32,21 @@ class TuneOptions(Record):
     placements: tuple[Placement, ...] = ()
     """Where virtual tokens stand; empty is at the markers of the prompt or, if it has none, in front, and
     where no methods are named, other places are tried too."""
-    initialization: str = "text"
+    initializations: tuple[str, ...] = Field(default=("text",), min_length=1)
+    """Where virtual tokens start; of several the search chooses."""
     start_from: str | None = None
     """Folder of a run whose virtual tokens take the place of the text prompt's at the start."""
     objective: Literal["auto", "labels", "tokens"] = "auto"
     """What training minimises; auto tells labels apart in classification and learns tokens elsewhere."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that all labels get alike in training; validation and test are not smoothed."""
-    num_virtual_tokens: int | None = Field(default=None, ge=1)
-    """P; None takes the number of tokens of the text prompt."""
+    num_virtual_tokens: tuple[PositiveInt, ...] = ()
+    """P; of several, in front, the search chooses, and none takes the number of tokens of the text prompt."""
     max_steps: int = Field(default=100, ge=1)
     batch_size: int = Field(default=16, ge=1)
     micro_batch_size: int = Field(default=16, ge=1)
+    bank_size: int = Field(default=8, ge=1)
+    """Trainings side by side in the same forwards; 1 runs them one after the other."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     weight_decay: float = Field(default=0.0, ge=0)
     validate_every: int = Field(default=10, ge=1)
@@ -53,6 +56,8 @@ class TuneOptions(Record):
     """Split, order of the rows and everything drawn at random."""
     num_seeds: int = Field(default=3, ge=1)
     """Trainings of the chosen setting, each with another order of the rows."""
+    num_searched_seeds: int = Field(default=1, ge=1)
+    """Seeds of every setting that take part in the search."""
     refit: Literal["auto", "yes", "no"] = "auto"
     """Whether the chosen setting is trained on validation rows too; auto does below 50 rows together.
 
@@ -69,6 +74,19 @@ class TuneOptions(Record):
     """Read at most this many rows."""
     split: str | None = None
     """Split of a Hugging Face dataset to read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_single_values(cls, given: Any) -> Any:
+        """Earlier runs name one start and one length."""
+        if isinstance(given, dict):
+            given = dict(given)
+            if "initialization" in given:
+                given["initializations"] = (given.pop("initialization"),)
+            length = given.get("num_virtual_tokens", ())
+            if length is None or isinstance(length, int):
+                given["num_virtual_tokens"] = () if length is None else (length,)
+        return given
 
 
 class ModelRecord(Record):
@@ -140,6 +158,7 @@ class CandidateRecord(Record):
     name: str
     method: str
     placement: Placement = "front"
+    initialization: str = "text"
     num_virtual_tokens: int
     learning_rate: float
     seed: int
@@ -191,6 +210,8 @@ class TuneResult(Record):
     text_validation_log_loss: float
     start_gap: float
     """Largest difference in log-probability between the start and the text prompt, on a validation row."""
+    advice: tuple[str, ...] = ()
+    """What the losses of the search say about its settings."""
     verdict: VerdictRecord
     band: BandRecord | None
     test_reads: int

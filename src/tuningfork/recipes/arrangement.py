@@ -99,14 +99,20 @@ def arrangements_of(
     """Those of all placements that a run tries.
 
     Raises:
-        PromptError: if the prompt has no markers, and they were asked for.
+        PromptError: if the prompt has no markers, and they were asked for, or several numbers of virtual
+            tokens are, which rows have places for.
     """
-    return {
-        placement: arrange(
-            task, tokenizer, placement, None if placement == "both" else options.num_virtual_tokens
-        )
-        for placement in placements_of(task, options)
-    }
+    found = {}
+    for placement in placements_of(task, options):
+        counts = () if placement in ("front", "both") else options.num_virtual_tokens
+        if len(counts) > 1:
+            given = ", ".join(map(str, counts))
+            raise PromptError(
+                f"placement {placement}: one number of virtual tokens, found {given}; several are only tried "
+                "in front, where rows have no places for them"
+            )
+        found[placement] = arrange(task, tokenizer, placement, counts[0] if counts else None)
+    return found
 
 
 def _places(start: int, end: int) -> tuple[int, ...]:

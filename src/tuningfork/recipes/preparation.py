@@ -197,7 +197,7 @@ class _RowLength:
 
 def _num_more_tokens(renderer: RowRenderer, task: Task, options: TuneOptions) -> int:
     """Tokens that a prompt that was asked for may have beyond those of the text prompt."""
-    front = options.num_virtual_tokens or 0
+    front = max(options.num_virtual_tokens, default=0)
     if options.start_from is not None:
         front = RunFolder.open(Path(options.start_from)).load_prompt()[0].num_tokens
     longer_front = max(0, front - len(renderer.prefix_ids))
@@ -206,7 +206,7 @@ def _num_more_tokens(renderer: RowRenderer, task: Task, options: TuneOptions) ->
         "both": longer_front + NUM_PLACED_TOKENS,
         "markers": task.template.num_virtual_tokens,
     }
-    placed = options.num_virtual_tokens or NUM_PLACED_TOKENS
+    placed = max(options.num_virtual_tokens, default=NUM_PLACED_TOKENS)
     asked = options.placements or tuple(
         placement for placement in placements_of(task, options) if placement in ("front", "markers")
     )

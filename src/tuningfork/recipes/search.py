@@ -3,27 +3,30 @@
 Successive halving: every candidate runs a quarter of the steps, the better half of them half, the better half
 of these all (Jamieson, Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter
 Optimization", arXiv 1502.07943). With few rows a candidate is one training for each fold of a
-cross-validation, judged by all held-out rows together. Each training has a checkpoint, so what was run is
-never run again, also not after a crash.
+cross-validation, judged by all held-out rows together. Trainings whose rows can share forwards run side by
+side, in banks. Each training has a checkpoint, so what was run is never run again, also not after a crash.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from tuningfork.events import EventSink, Notice, StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.recipes.search_space import SearchSpace
 from tuningfork.training.checkpoint import Validation, pooled
 from tuningfork.training.loop import (
+    Assignment,
     Candidate,
     Training,
     TrainingOutcome,
     Validate,
     log_loss_score,
     selection_score,
-    train,
+    train_bank,
 )
+from tuningfork.tuning.soft.method import KINDS_WITH_OWN_FORWARDS
 from tuningfork.types import TrainingRow
 
 _RUNGS = (0.25, 0.5, 1.0)
@@ -97,6 +100,15 @@ class SearchResult:
     """Trainings of the winner's setting; the first is the one to use."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One training that a search needs."""
+
+    candidate: Candidate
+    rows: Sequence[TrainingRow]
+    validate: Validate | None
+
+
 class Search:
     """Runs the candidates of one run; everything it does can be taken up again from their checkpoints."""
 
@@ -131,8 +143,9 @@ class Search:
         refit_rows = self._space.rows[winner.candidate.placement].refit
         if refit_rows is not None:
             return SearchResult(winner, self._refit(winner, refit_rows))
-        first = winner.candidate.arguments.seed
-        others = _with_seeds(winner.candidate, range(first + 1, first + self._space.options.num_seeds))
+        first, options = winner.candidate.arguments.seed, self._space.options
+        beside = [seed for seed in range(options.seed, options.seed + options.num_seeds) if seed != first]
+        others = _with_seeds(winner.candidate, beside[: options.num_seeds - 1])
         seeds = [winner]
         if others:
             seeds += self._stage("more seeds", others, steps)
@@ -146,8 +159,9 @@ class Search:
         done = sum(outcome.until_step for outcome in before.values() if outcome is not None)
         total = (until * len(going) - done) * self._space.num_folds
         self._sink.emit(StageStarted(name, total, "steps"))
+        trained = iter(self._train([job for candidate in going for job in self._jobs(candidate)], until))
         for candidate in going:
-            trainings = tuple(self._train_folds(candidate, until))
+            trainings = tuple(islice(trained, self._space.num_folds))
             self.outcomes[candidate.name] = CandidateOutcome(
                 candidate, trainings, until, self._space.higher_is_better
             )
@@ -163,18 +177,22 @@ class Search:
         outcome = self.outcomes.get(candidate.name)
         return outcome is not None and outcome.has_stalled(candidate.arguments.patience)
 
-    def _train_folds(self, candidate: Candidate, until: int) -> Iterable[TrainingOutcome]:
+    def _jobs(self, candidate: Candidate) -> list[_Job]:
+        """What is to be trained of a candidate: once for each fold."""
         folds = self._space.rows[candidate.placement].folds
         if len(folds) == 1:
-            yield self._train(candidate, until, folds[0].rows, folds[0].validate)
-            return
+            return [_Job(candidate, folds[0].rows, folds[0].validate)]
         # No fold stops early on its own: the folds are judged together, step by step.
         arguments = replace(candidate.arguments, patience=0)
-        for number, fold in enumerate(folds, start=1):
-            name = candidate.name.replace("-seed", f"-fold{number}-seed")
-            yield self._train(
-                replace(candidate, name=name, arguments=arguments), until, fold.rows, fold.validate
+        stem, _, seed = candidate.name.rpartition("-seed")
+        return [
+            _Job(
+                replace(candidate, name=f"{stem}-fold{number}-seed{seed}", arguments=arguments),
+                fold.rows,
+                fold.validate,
             )
+            for number, fold in enumerate(folds, start=1)
+        ]
 
     def _refit(self, winner: CandidateOutcome, rows: Sequence[TrainingRow]) -> list[TrainingOutcome]:
         """The winner's setting on all rows, stopped at the step that was best when some were held out.
@@ -187,22 +205,35 @@ class Search:
         count = self._space.options.num_seeds if steps else 1
         seeds = _with_seeds(renamed, range(first, first + count))
         self._sink.emit(StageStarted("train on all rows", steps * len(seeds), "steps"))
-        outcomes = [self._train(candidate, steps, rows, None) for candidate in seeds]
+        outcomes = self._train([_Job(candidate, rows, None) for candidate in seeds], steps)
         self._sink.emit(StageFinished("train on all rows", sum(o.progress.seconds for o in outcomes)))
         return outcomes
 
-    def _train(
-        self, candidate: Candidate, until: int, rows: Sequence[TrainingRow], validate: Validate | None
-    ) -> TrainingOutcome:
+    def _train(self, jobs: Sequence[_Job], until: int) -> list[TrainingOutcome]:
+        """Train up to a step, as many side by side as the options allow."""
+        outcomes: dict[int, TrainingOutcome] = {}
+        for bank in self._banks(jobs):
+            trained = train_bank(
+                [self._assignment(jobs[place]) for place in bank],
+                metric=self._space.metric,
+                sink=self._sink,
+                until_step=until,
+            )
+            outcomes.update(zip(bank, trained, strict=True))
+        return [outcomes[place] for place in range(len(jobs))]
+
+    def _banks(self, jobs: Sequence[_Job]) -> list[list[int]]:
+        """Which of `jobs` run side by side, in the order of the first of each."""
+        size = self._space.options.bank_size if self._space.model.support.path == "shared" else 1
+        alone = [p for p, job in enumerate(jobs) if job.candidate.method.kind in KINDS_WITH_OWN_FORWARDS]
+        shared = [place for place in range(len(jobs)) if place not in alone]
+        banks = [shared[start : start + size] for start in range(0, len(shared), size)]
+        return sorted([*banks, *([place] for place in alone)])
+
+    def _assignment(self, job: _Job) -> Assignment:
         space = self._space
-        return train(
-            Training(space.model, candidate, rows, higher_is_better=space.higher_is_better),
-            validate,
-            metric=space.metric,
-            sink=self._sink,
-            checkpoint_path=self._folder.checkpoint_path(candidate.name),
-            until_step=until,
-        )
+        training = Training(space.model, job.candidate, job.rows, higher_is_better=space.higher_is_better)
+        return Assignment(training, job.validate, self._folder.checkpoint_path(job.candidate.name))
 
 
 def _with_seeds(candidate: Candidate, seeds: Iterable[int]) -> list[Candidate]:

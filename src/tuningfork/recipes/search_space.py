@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -76,6 +77,15 @@ class SearchSpace:
         return len(next(iter(self.rows.values())).folds)
 
 
+@dataclass(frozen=True, slots=True)
+class _StartPoint:
+    """Where virtual tokens in front start."""
+
+    initialization: str
+    num_replacing_text: int | None
+    """How many take the place of the text prompt; None takes as many as it has tokens."""
+
+
 def search_space(
     model: FrozenModel,
     prepared: Prepared,
@@ -141,24 +151,60 @@ def objective_of(prepared: Prepared, options: TuneOptions) -> Objective:
 
 
 def plan_candidates(space: SearchSpace) -> list[Candidate]:
-    """Every method with every placement and learning rate, all from the same start.
+    """Every method with every placement, start, seed and learning rate.
 
     Raises:
         PromptError: if a method, a placement or the initialisation is unknown or impossible here.
         RunError: if the run to start from cannot be used here.
     """
     _check_start(space)
-    draw = partial(_initial_embeddings, space)
+    options = space.options
+    seeds = range(options.seed, options.seed + options.num_searched_seeds)
     candidates = []
     for arranged in space.rows.values():
-        embeddings = arranged.arrangement.initial(draw)
-        for method in _methods(space, arranged.arrangement.placement):
-            placed = arranged.arrangement.placed(method, len(embeddings))
-            # What a method cannot do here is said now, not when those before it have been trained.
-            begin(placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room)
-            for rate in space.options.learning_rates or LEARNING_RATES[method.name]:
-                candidates.append(_candidate(space, placed, arranged.arrangement, embeddings, rate))
+        for start, seed in product(_starts(space, arranged.arrangement.placement), seeds):
+            embeddings = arranged.arrangement.initial(partial(_initial_embeddings, space, start, seed))
+            for method in _methods(space, arranged.arrangement.placement):
+                placed = arranged.arrangement.placed(method, len(embeddings))
+                # What a method cannot do here is said now, not when those before it have been trained.
+                begin(placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room)
+                for rate in options.learning_rates or LEARNING_RATES[method.name]:
+                    arguments = _arguments(options, rate, seed)
+                    candidates.append(
+                        Candidate(
+                            name=_name(placed, arranged.arrangement.placement, start, arguments, options),
+                            method=placed,
+                            embeddings=embeddings,
+                            arguments=arguments,
+                            objective=space.objective,
+                            placement=arranged.arrangement.placement,
+                            room=space.room,
+                            initialization=start.initialization,
+                        )
+                    )
     return list({candidate.name: candidate for candidate in candidates}.values())
+
+
+def _starts(space: SearchSpace, placement: Placement) -> list[_StartPoint]:
+    """Every initialisation with every number of virtual tokens that take the place of the text prompt."""
+    counts = space.options.num_virtual_tokens if placement in ("front", "both") else ()
+    return [_StartPoint(*pair) for pair in product(space.options.initializations, counts or (None,))]
+
+
+def _name(
+    method: SoftMethod,
+    placement: Placement,
+    start: _StartPoint,
+    arguments: TrainingArguments,
+    options: TuneOptions,
+) -> str:
+    """What a candidate is called: how it differs from the others."""
+    parts = [method.name] if placement == "front" else [method.name, placement]
+    if len(options.initializations) > 1:
+        parts.append(start.initialization)
+    if len(options.num_virtual_tokens) > 1:
+        parts.append(f"p{start.num_replacing_text}")
+    return "-".join([*parts, f"lr{arguments.learning_rate:g}", f"seed{arguments.seed}"])
 
 
 def _methods(space: SearchSpace, placement: Placement) -> list[SoftMethod]:
@@ -170,22 +216,6 @@ def _methods(space: SearchSpace, placement: Placement) -> list[SoftMethod]:
     return [method for method in searched if takes_any or method.kind == "input"]
 
 
-def _candidate(
-    space: SearchSpace, method: SoftMethod, arrangement: Arrangement, embeddings: Tensor, rate: float
-) -> Candidate:
-    options, placement = space.options, arrangement.placement
-    stem = method.name if placement == "front" else f"{method.name}-{placement}"
-    return Candidate(
-        name=f"{stem}-lr{rate:g}-seed{options.seed}",
-        method=method,
-        embeddings=embeddings,
-        arguments=_arguments(options, rate),
-        objective=space.objective,
-        placement=placement,
-        room=space.room,
-    )
-
-
 def _check_start(space: SearchSpace) -> None:
     options = space.options
     if options.start_from is None:
@@ -195,7 +225,7 @@ def _check_start(space: SearchSpace) -> None:
             f"--start-from: no virtual tokens take the place of the text prompt with placement "
             f"{', '.join(space.rows)}; add --placement front"
         )
-    if options.num_virtual_tokens is not None:
+    if options.num_virtual_tokens:
         raise PromptError("--start-from takes as many virtual tokens as that run has; leave --virtual-tokens")
 
 
@@ -205,29 +235,30 @@ def _words(space: SearchSpace) -> TokenIds:
     return [token for token in space.text_ids if token not in special] or space.text_ids
 
 
-def _initial_embeddings(space: SearchSpace, count: int | None) -> Tensor:
+def _initial_embeddings(space: SearchSpace, point: _StartPoint, seed: int, count: int | None) -> Tensor:
     """Embeddings (P, H) to start from: `count` of them, or as many as replace the text prompt."""
     options, pretrained = space.options, None
     if count is None and options.start_from is not None:
         return transferred_prompt(Path(options.start_from), space.model)
     # What a model ships for a type of task stands in front, and nowhere else.
-    name = "text" if count is not None and options.initialization == "pretrained" else options.initialization
+    name = point.initialization
+    name = "text" if count is not None and name == "pretrained" else name
     if name == "pretrained":
         pretrained = pretrained_prompt(space.model, space.task_type)
     from_text = len(space.text_ids) + (0 if pretrained is None else len(pretrained))
-    replacing_text = options.num_virtual_tokens or from_text or NUM_VIRTUAL_TOKENS_WITHOUT_TEXT
+    replacing_text = point.num_replacing_text or from_text or NUM_VIRTUAL_TOKENS_WITHOUT_TEXT
     start = Start(
         model=space.model,
         num_virtual_tokens=count or replacing_text,
         text_ids=space.text_ids if count is None else _words(space),
         label_ids=space.label_ids,
-        generator=torch.Generator().manual_seed(options.seed),
+        generator=torch.Generator().manual_seed(seed),
         pretrained=pretrained,
     )
     return initial_embeddings(name, start)
 
 
-def _arguments(options: TuneOptions, learning_rate: float) -> TrainingArguments:
+def _arguments(options: TuneOptions, learning_rate: float, seed: int) -> TrainingArguments:
     return TrainingArguments(
         learning_rate=learning_rate,
         max_steps=options.max_steps,
@@ -238,5 +269,5 @@ def _arguments(options: TuneOptions, learning_rate: float) -> TrainingArguments:
         validate_every=options.validate_every,
         patience=options.patience,
         checkpoint_every=options.checkpoint_every,
-        seed=options.seed,
+        seed=seed,
     )

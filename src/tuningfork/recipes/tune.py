@@ -33,6 +33,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.models.prefix import PrefixState
+from tuningfork.recipes.advice import advise
 from tuningfork.recipes.baselines import FewShot, choose_few_shot
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import prepare
@@ -131,7 +132,7 @@ class _Tuning:
         chosen = outcomes[0] if self._is_better_than_text(found.winner, text_validation) else None
         ways = self._ways(text_prefix, few_shot, few_shot_seconds, baseline_memory)
         ways.append(self._tuned_way(chosen, outcomes, search, space, text_prefix))
-        return self._finish(ways, outcomes, search, text_validation, gap)
+        return self._finish(ways, found, search, text_validation, gap)
 
     def _evaluator_of(self, renderer: RowRenderer) -> Evaluator:
         return Evaluator(self._model, self._prepared.task, renderer)
@@ -155,6 +156,7 @@ class _Tuning:
                 "put that back, or start a new run"
             )
         self._sink.emit(Notice(f"Resume    {resume.path}"))
+        resume.finish_checkpoints()
         self._earlier_seconds = sum(Checkpoint.load(path).progress.seconds for path in resume.checkpoints)
         return resume
 
@@ -297,13 +299,14 @@ class _Tuning:
     def _finish(
         self,
         ways: Sequence[Way],
-        outcomes: Sequence[TrainingOutcome],
+        found: SearchResult,
         search: Search,
         text_validation: Validation,
         gap: float,
     ) -> RunFolder:
         """Read the test split, once, with every way of prompting."""
         prepared, metric = self._prepared, self._evaluator.metric
+        winner, outcomes = found.winner, found.seeds
         reads = self._folder.count_test_read(prepared.test_hash)
         self._sink.emit(StageStarted("test", len(ways) + len(outcomes) - 1, "prompts"))
         started = time.perf_counter()
@@ -324,6 +327,7 @@ class _Tuning:
                 candidates=tuple(_candidate_records(search, outcomes)),
                 text_validation_log_loss=text_validation.log_loss,
                 start_gap=gap,
+                advice=tuple(advise(search.outcomes.values(), winner, text_validation)),
                 verdict=self._verdict(evaluations),
                 band=band,
                 test_reads=reads,
@@ -478,6 +482,7 @@ def _candidate_record(
         name=candidate.name,
         method=candidate.method.name,
         placement=candidate.placement,
+        initialization=candidate.initialization,
         num_virtual_tokens=len(candidate.embeddings),
         learning_rate=candidate.arguments.learning_rate,
         seed=candidate.arguments.seed,

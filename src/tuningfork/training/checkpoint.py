@@ -1,7 +1,7 @@
 """The state of a training between two steps, and its file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tuningfork.atomic import replacing
+from tuningfork.atomic import replacing_all
 from tuningfork.errors import RunError
 
 _VERSION = 2
@@ -72,7 +72,7 @@ class Checkpoint:
     """AdamW's moments and step counts, by parameter index."""
     sampler_generator: Tensor
     global_generator: Tensor
-    """torch's own generator, which modules with dropout draw from."""
+    """torch's own generator as this training leaves it: modules with dropout draw from it."""
     sampler_order: list[int] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
@@ -81,6 +81,9 @@ class Checkpoint:
         Raises:
             RunError: if it cannot be written, as on a full disk.
         """
+        save_checkpoints({path: self})
+
+    def _write(self, path: Path) -> None:
         tensors = {
             **{f"module.{name}": tensor for name, tensor in self.module.items()},
             **{f"best.{name}": tensor for name, tensor in self.best_module.items()},
@@ -91,13 +94,7 @@ class Checkpoint:
         }
         stored = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         described = json.dumps({"version": _VERSION, "progress": asdict(self.progress)})
-        try:
-            with replacing(path) as temporary:
-                save_file(stored, str(temporary), metadata={"checkpoint": described})
-        except (SafetensorError, OSError) as error:
-            raise RunError(
-                f"{path}: the checkpoint cannot be written ({error}); make room, then resume the run"
-            ) from error
+        save_file(stored, str(path), metadata={"checkpoint": described})
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -138,6 +135,23 @@ class Checkpoint:
             global_generator=tensors["generator.global"],
             sampler_order=tensors["sampler.order"].tolist(),
         )
+
+
+def save_checkpoints(checkpoints: Mapping[Path, Checkpoint]) -> None:
+    """Write every checkpoint to its path, all of them or none: they stand at steps that belong together.
+
+    Raises:
+        RunError: if they cannot be written, as on a full disk.
+    """
+    paths = list(checkpoints)
+    try:
+        with replacing_all(paths) as temporaries:
+            for temporary, checkpoint in zip(temporaries, checkpoints.values(), strict=True):
+                checkpoint._write(temporary)
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"{paths[0]}: the checkpoint cannot be written ({error}); make room, then resume the run"
+        ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

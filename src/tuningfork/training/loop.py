@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from tuningfork.atomic import finish_replacing
 from tuningfork.events import EventSink, StepFinished, Validated
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
@@ -22,11 +24,12 @@ from tuningfork.training.checkpoint import (
     Validation,
     optimizer_tensors,
     restore_optimizer,
+    save_checkpoints,
 )
 from tuningfork.training.objectives import Objective, TokenObjective
 from tuningfork.training.optimizer import build_optimizer, set_learning_rate
 from tuningfork.training.schedules import learning_rate_at
-from tuningfork.training.step import accumulate_gradients
+from tuningfork.training.step import PromptBatch, accumulate_bank
 from tuningfork.tuning.soft.defaults import Placement
 from tuningfork.tuning.soft.method import AddsLoss, Constrained, ShowsRows, SoftMethod, begin
 from tuningfork.types import TrainingRow
@@ -67,6 +70,8 @@ class Candidate:
     """Where the virtual tokens stand, which the rows have places for."""
     room: int | None = None
     """Tokens that the prompt may have in front of every row; None if there is no limit."""
+    initialization: str = "text"
+    """Where the start comes from, as it is called on the command line."""
 
 
 def started(
@@ -114,40 +119,54 @@ class Training:
         self._row_indices = [index for index in range(len(rows)) if index not in shown]
         self._sampler = RowSampler(len(self._row_indices), arguments.batch_size, seed=arguments.seed)
         self._best_module = self._state()
+        self._global_generator = torch.Generator().manual_seed(arguments.seed).get_state()
         self.progress = Progress()
+
+    @property
+    def model(self) -> FrozenModel:
+        """What the prompt is trained for."""
+        return self._model
 
     @property
     def arguments(self) -> TrainingArguments:
         """The candidate's settings."""
         return self._candidate.arguments
 
+    @property
+    def objective(self) -> Objective:
+        """What is minimised."""
+        return self._candidate.objective
+
     def step(self) -> StepFinished:
         """Take one optimizer step."""
-        started = time.perf_counter()
-        arguments, progress = self._candidate.arguments, self.progress
+        return step_together([self])[0]
+
+    def begin_step(self) -> PromptBatch:
+        """The prompt as it is now, and the rows that it learns from next."""
         method, module = self._candidate.method, self._module
-        rate = learning_rate_at(progress.step, arguments)
-        set_learning_rate(self._optimizer, rate)
-        batch = [self._rows[self._row_indices[drawn]] for drawn in self._sampler.next_batch()]
+        set_learning_rate(self._optimizer, learning_rate_at(self.progress.step, self.arguments))
         self._optimizer.zero_grad(set_to_none=True)
-        loss = accumulate_gradients(
-            self._model,
-            method.materialize(module),
-            batch,
-            micro_batch_size=arguments.micro_batch_size,
-            objective=self._candidate.objective,
-            own_loss=partial(method.own_loss, self._model, module) if isinstance(method, AddsLoss) else None,
-        )
+        rows = [self._rows[self._row_indices[drawn]] for drawn in self._sampler.next_batch()]
+        with self._drawing():
+            prompt = method.materialize(module)
+        own_loss = partial(method.own_loss, self._model, module) if isinstance(method, AddsLoss) else None
+        return PromptBatch(prompt, rows, own_loss)
+
+    def end_step(self, loss: float, seconds: float) -> StepFinished:
+        """Take the step that the gradients say; `loss` and `seconds` are what they came with and cost."""
+        started = time.perf_counter()
+        arguments, progress, module = self.arguments, self.progress, self._module
         norm = nn.utils.clip_grad_norm_(
             module.parameters(), arguments.max_gradient_norm or float("inf"), error_if_nonfinite=False
         ).item()
         self._optimizer.step()
-        if isinstance(method, Constrained):
-            method.constrain(module)
-        seconds = time.perf_counter() - started
+        if isinstance(self._candidate.method, Constrained):
+            self._candidate.method.constrain(module)
+        seconds += time.perf_counter() - started
         self.progress = replace(
             progress, step=progress.step + 1, seconds=progress.seconds + seconds, last_loss=loss
         )
+        rate = learning_rate_at(progress.step, arguments)
         return StepFinished(
             self._candidate.name, self.progress.step, arguments.max_steps, loss, rate, norm, seconds
         )
@@ -194,7 +213,7 @@ class Training:
             optimizer=optimizer_tensors(self._optimizer),
             sampler_generator=sampler.generator,
             sampler_order=sampler.order,
-            global_generator=torch.get_rng_state(),
+            global_generator=self._global_generator,
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -204,7 +223,7 @@ class Training:
         self._best_module = checkpoint.best_module
         restore_optimizer(self._optimizer, checkpoint.optimizer)
         self._sampler.restore(SamplerState(checkpoint.sampler_generator, checkpoint.sampler_order))
-        torch.set_rng_state(checkpoint.global_generator)
+        self._global_generator = checkpoint.global_generator
 
     def outcome(self) -> TrainingOutcome:
         """The best prompt so far, or the last where nothing was validated, and how it came about."""
@@ -217,6 +236,17 @@ class Training:
         trained = sum(parameter.numel() for parameter in self._module.parameters())
         return TrainingOutcome(self._candidate, self.progress, prompt, trained)
 
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Have torch's own generator go on within this as it would if nobody else drew from it."""
+        outside = torch.get_rng_state()
+        torch.set_rng_state(self._global_generator)
+        try:
+            yield
+        finally:
+            self._global_generator = torch.get_rng_state()
+            torch.set_rng_state(outside)
+
     def _oriented(self, metric: float | None) -> float:
         """The metric so that higher is better; a metric that was not measured never gains."""
         if metric is None:
@@ -228,6 +258,16 @@ class Training:
 
     def _selection(self, validation: Validation) -> float:
         return selection_score(validation, higher_is_better=self._higher_is_better)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A training to run, how it is judged, and where it is kept."""
+
+    training: Training
+    validate: Validate | None
+    """Without it there is no best step: the prompt is the one at the last step."""
+    checkpoint_path: Path
 
 
 def train(
@@ -243,23 +283,71 @@ def train(
 
     A checkpoint at `checkpoint_path` is taken up where it stands, so a training that was cut off, or paused
     at `until_step`, continues bit-equal to one that was not (same machine, number format and threads).
-    Without `validate` there is no best step: the prompt is the one at the last step.
     """
-    arguments = training.arguments
-    if checkpoint_path.exists():
-        training.restore(Checkpoint.load(checkpoint_path))
-    target = arguments.max_steps if until_step is None else min(until_step, arguments.max_steps)
+    assignment = Assignment(training, validate, checkpoint_path)
+    return train_bank([assignment], metric=metric, sink=sink, until_step=until_step)[0]
+
+
+def train_bank(
+    assignments: Sequence[Assignment], *, metric: str, sink: EventSink, until_step: int | None = None
+) -> list[TrainingOutcome]:
+    """Run trainings side by side, each as `train` would by itself up to rounding.
+
+    Each has its own rows, optimizer, learning rate, clipping, generators and early stop. Their checkpoints
+    are written together, so that a bank that was cut off goes on as a whole, bit-equal to one that was not.
+    """
+    for folder in {assignment.checkpoint_path.parent for assignment in assignments}:
+        finish_replacing(folder)
+    for assignment in assignments:
+        _take_up(assignment, metric, sink)
+    while going := [a for a in assignments if _is_going(a.training, until_step)]:
+        for event in step_together([assignment.training for assignment in going]):
+            sink.emit(event)
+        are_due = [_follow_step(assignment, metric, sink, until_step) for assignment in going]
+        if any(are_due):
+            save_checkpoints({a.checkpoint_path: a.training.checkpoint() for a in going})
+    return [assignment.training.outcome() for assignment in assignments]
+
+
+def step_together(trainings: Sequence[Training]) -> list[StepFinished]:
+    """Take one step of each of `trainings`, all rows in the same forwards."""
+    started = time.perf_counter()
+    first = trainings[0]
+    losses = accumulate_bank(
+        first.model,
+        [training.begin_step() for training in trainings],
+        micro_batch_size=first.arguments.micro_batch_size,
+        objective=first.objective,
+    )
+    seconds = (time.perf_counter() - started) / len(trainings)
+    return [training.end_step(loss, seconds) for training, loss in zip(trainings, losses, strict=True)]
+
+
+def _take_up(assignment: Assignment, metric: str, sink: EventSink) -> None:
+    training, validate, path = assignment.training, assignment.validate, assignment.checkpoint_path
+    if path.exists():
+        training.restore(Checkpoint.load(path))
     if validate is not None and training.progress.step == 0 and training.progress.best is None:
         sink.emit(training.validate(validate, metric))
-        training.checkpoint().save(checkpoint_path)
-    while training.progress.step < target and not training.progress.is_finished:
-        sink.emit(training.step())
-        step = training.progress.step
-        is_due = step % arguments.validate_every == 0 or step == arguments.max_steps
-        if validate is not None and is_due:
-            sink.emit(training.validate(validate, metric))
-        if step == arguments.max_steps:
-            training.finish()
-        if step % arguments.checkpoint_every == 0 or step >= target or training.progress.is_finished:
-            training.checkpoint().save(checkpoint_path)
-    return training.outcome()
+        training.checkpoint().save(path)
+
+
+def _target(training: Training, until_step: int | None) -> int:
+    most = training.arguments.max_steps
+    return most if until_step is None else min(until_step, most)
+
+
+def _is_going(training: Training, until_step: int | None) -> bool:
+    return training.progress.step < _target(training, until_step) and not training.progress.is_finished
+
+
+def _follow_step(assignment: Assignment, metric: str, sink: EventSink, until_step: int | None) -> bool:
+    """Validate and stop, if it is time to; return whether a checkpoint is due."""
+    training, arguments = assignment.training, assignment.training.arguments
+    step = training.progress.step
+    is_last = step == arguments.max_steps
+    if assignment.validate is not None and (step % arguments.validate_every == 0 or is_last):
+        sink.emit(training.validate(assignment.validate, metric))
+    if is_last:
+        training.finish()
+    return step % arguments.checkpoint_every == 0 or not _is_going(training, until_step)

@@ -34,6 +34,9 @@ SEARCHED_METHODS = ("prefix_tuning", "prompt_tuning", "idpg")
 """Methods that are tried when the user names none: one of each kind but "late", as each costs its own
 trainings."""
 
+INITIALIZATIONS = ("text", "vocabulary", "labels", "random", "pretrained")
+"""Where virtual tokens can start."""
+
 Placement = Literal["front", "after_bos", "suffix", "both", "markers"]
 """Where virtual tokens stand: in place of the text prompt; behind BOS and before the text prompt; behind the
 words of each row; the first and the third; or where the prompt template has markers."""

@@ -18,6 +18,10 @@ ones, or with a head that reads labels; embeddings of the row by what it says; e
 row."""
 
 
+KINDS_WITH_OWN_FORWARDS: frozenset[Kind] = frozenset({"late", "headed", "instance"})
+"""Those whose rows cannot be run in one forward with rows behind other prompts."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Beginning:
     """What a method starts from."""
