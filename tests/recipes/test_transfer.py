@@ -7,7 +7,7 @@ from tests.tiny_models import build_network
 from tuningfork.errors import FormatError, PromptError, TuningForkError
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.recipes.loaded_run import load_run
-from tuningfork.recipes.transfer import export_run, import_adapter
+from tuningfork.recipes.transfer import export_run, import_prompt
 
 
 def test_prompt_goes_out_and_comes_back_unchanged(
@@ -15,7 +15,9 @@ def test_prompt_goes_out_and_comes_back_unchanged(
 ) -> None:
     adapter = export_run(finished.path, tmp_path / "adapter")
     assert (adapter / "adapter_config.json").is_file()
-    imported = import_adapter(adapter, finished.task, model=str(model_folder), runs_folder=tmp_path / "runs")
+    made = import_prompt(adapter, finished.task, model=str(model_folder), runs_folder=tmp_path / "runs")
+    assert (made.format, made.warnings) == ("peft", ())
+    imported = made.folder
     assert imported.path.name == "classification-imported-1"
     record, soft = imported.load_prompt()
     before, original = finished.load_prompt()
@@ -38,6 +40,6 @@ def test_adapter_of_another_width_is_refused_and_leaves_no_run(
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (wide / name).write_bytes((model_folder / name).read_bytes())
     with pytest.raises(TuningForkError, match="64") as caught:
-        import_adapter(adapter, finished.task, model=str(wide), runs_folder=tmp_path / "runs")
+        import_prompt(adapter, finished.task, model=str(wide), runs_folder=tmp_path / "runs")
     assert isinstance(caught.value, FormatError | PromptError)
     assert not (tmp_path / "runs").exists()
