@@ -72,3 +72,18 @@ def test_the_product_is_folded_into_what_is_exported_without_losing_a_bit(tmp_pa
     assert isinstance(found, InputPrompt)
     assert torch.equal(found.embeddings, prompt.embeddings)
     assert imported.origin["peft_type"] == "PROMPT_TUNING"
+
+
+def test_its_parts_multiply_out_to_the_prompt_exactly() -> None:
+    model, method = tiny_model("llama"), MultitaskPromptTuning()
+    module = begin(method, model, model.embed(random_ids(3, seed=1)).float())
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)))
+    parts = method.parts(model, module)
+    assert torch.equal(parts.product, method.materialize(module).embeddings)
+    assert (parts.by_token.shape, parts.by_feature.shape) == ((3, 1), (1, 32))
+    before = parts.shared.clone()
+    with torch.no_grad():
+        next(module.parameters()).zero_()
+    assert torch.equal(parts.shared, before)
