@@ -52,7 +52,7 @@ class ContextAwarePromptTuning:
     """
 
     name: ClassVar[str] = "context_aware_prompt_tuning"
-    peft_type: ClassVar[str | None] = "PROMPT_TUNING"
+    peft_type: ClassVar[str | None] = "CPT"
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True
 
