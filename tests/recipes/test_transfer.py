@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from tests.tiny_folder import save_tiny_model, write_rows
 from tests.tiny_models import build_network
@@ -12,12 +14,16 @@ from tuningfork.library.formats.detection import Format
 from tuningfork.library.formats.npy import export_npy
 from tuningfork.library.formats.peft_write import export_peft
 from tuningfork.library.run_folder import RunFolder
+from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, KeyValuePrefix
 from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.parts import ContextTokens, FrozenTokens, TaskProduct
 from tuningfork.recipes.loaded_run import load_run
 from tuningfork.recipes.transfer import export_run, import_prompt
+from tuningfork.recipes.tune import tune
+from tuningfork.tasks.task import Task
+from tuningfork.tuning.soft.registry import SOFT_METHODS
 
 
 def answers(folder: RunFolder, rows: Path) -> list[str]:
@@ -226,3 +232,44 @@ def test_factors_of_a_task_come_in_multiplied_out(
     assert isinstance(before, InputPrompt)
     assert torch.equal(prompt.embeddings, before.embeddings * 2)
     assert torch.equal(parts.product, prompt.embeddings)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "method", ["multitask_prompt_tuning", "context_aware_prompt_tuning", "cartridge", "p_tuning_mlp"]
+)
+def test_a_tuned_prompt_acts_in_peft_as_the_type_of_its_method(
+    method: str, tasks: dict[str, Task], options: TuneOptions, tmp_path: Path
+) -> None:
+    wanted = options.model_copy(update={"methods": (method,), "learning_rates": (0.03,)})
+    run = tune(tasks["generation"], wanted, runs_folder=tmp_path / "runs")
+    record, prompt = run.load_prompt()
+    assert prompt is not None
+    peft_type = SOFT_METHODS[method].peft_type
+    folder = export_run(run.path, tmp_path / "adapter", peft_type=peft_type)
+    loaded = load_run(run.path)
+    ids = loaded.renderer.row_ids(loaded.example("Tea 3?"))
+    network = AutoModelForCausalLM.from_pretrained(options.model)
+    theirs = peft.PeftModel.from_pretrained(network, str(folder)).eval()
+    assert theirs.active_peft_config.peft_type == peft_type
+    task = {"task_ids": torch.tensor([0])} if peft_type == "MULTITASK_PROMPT_TUNING" else {}
+    with torch.no_grad():
+        found = theirs(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **task).logits
+        expected = loaded.model.logits([ids], loaded.model.prefix([prompt]), [[len(ids) - 1]])[0]
+    assert (found[0, -1] - expected).abs().max() < 1e-4 * expected.abs().max()
+    imported = import_prompt(folder, run.task, model=options.model, runs_folder=tmp_path / "imported").folder
+    kept, of_run = imported.load_parts(), run.load_parts()
+    assert type(kept) is type(of_run)
+    assert (of_run is None) == (method == "p_tuning_mlp")
+    if isinstance(kept, ContextTokens):
+        assert kept == of_run
+        # The text that is shown in front, then rows that end in their answers.
+        shown = loaded.model.tokenizer.decode(kept.ids)
+        assert record.text in shown
+        assert "yes, " in shown
+    if isinstance(kept, FrozenTokens):
+        assert kept == of_run == FrozenTokens(1)
+    if isinstance(kept, TaskProduct):
+        assert isinstance(of_run, TaskProduct)
+        assert not torch.equal(kept.by_feature, torch.ones_like(kept.by_feature))
+        assert torch.equal(kept.by_feature, of_run.by_feature)
