@@ -264,7 +264,7 @@ def test_a_tuned_prompt_acts_in_peft_as_the_type_of_its_method(
     if isinstance(kept, ContextTokens):
         assert kept == of_run
         # The text that is shown in front, then rows that end in their answers.
-        shown = loaded.model.tokenizer.decode(kept.ids)
+        shown = loaded.model.tokenizer.decode(list(kept.ids))
         assert record.text in shown
         assert "yes, " in shown
     if isinstance(kept, FrozenTokens):
