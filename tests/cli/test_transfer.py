@@ -2,14 +2,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import peft
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.commands import call, invoke
 from tuningfork.errors import FormatError
 from tuningfork.library.run_folder import RunFolder
+from tuningfork.models.artefacts import InputPrompt
 from tuningfork.recipes.loaded_run import load_run
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
@@ -52,6 +55,45 @@ def test_exported_prompt_works_in_peft_and_comes_back(
     shown = invoke(tmp_path, "show", f"runs/{kind}-imported-1").stdout
     assert "imported, not evaluated here" in shown
     assert "imported" in invoke(tmp_path, "show").stdout
+
+
+def test_arrays_and_decoder_files_go_out_and_come_back(runs: Path, model: Path, tmp_path: Path) -> None:
+    run, task = runs / "generation-1", runs.parent / "generation.task.yaml"
+    for place, name in (("prompt.npy", "npy"), ("store/prompt", "caikit")):
+        completed = invoke(tmp_path, "export", run, place, "--format", name)
+        assert completed.stdout == f"Wrote {place}\n", completed.stderr
+        completed = invoke(tmp_path, "import", place, "--task", task, "--model", model, "--json")
+        made = json.loads(completed.stdout)
+        assert made["path"].startswith("runs/generation-imported-")
+        assert (made["format"], made["origin"], made["warnings"]) == (name, {}, [])
+        found, expected = (RunFolder.open(path).load_prompt()[1] for path in (tmp_path / made["path"], run))
+        assert isinstance(found, InputPrompt)
+        assert isinstance(expected, InputPrompt)
+        assert torch.equal(found.embeddings, expected.embeddings)
+        assert made["num_virtual_tokens"] == len(expected.embeddings)
+    assert np.load(tmp_path / "prompt.npy").dtype == np.float32
+    assert torch.load(tmp_path / "store" / "prompt" / "decoder.pt", weights_only=True).ndim == 2
+
+
+def test_the_type_in_peft_may_be_named(runs: Path, model: Path, tmp_path: Path) -> None:
+    arguments = ("export", runs / "generation-1", "adapter", "--peft-type", "P_TUNING", "--json")
+    assert json.loads(invoke(tmp_path, *arguments).stdout) == {"path": "adapter", "format": "peft"}
+    settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+    assert settings["peft_type"] == "P_TUNING"
+    settings["base_model_name_or_path"] = "some/base"
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    tensors = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    save_file(tensors, tmp_path / "adapter" / "adapter_model.safetensors")
+    task = runs.parent / "generation.task.yaml"
+    completed = invoke(tmp_path, "import", "adapter", "--task", task, "--model", model)
+    assert completed.stderr.startswith("Note      the prompt was made for some/base, and is run on ")
+    assert completed.stdout.startswith("Saved     runs/generation-imported-1\n")
+
+
+@pytest.mark.parametrize("places", [(), ("adapter", "--output", "adapter")])
+def test_where_to_write_is_said_once(places: tuple[str, ...], runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="say once where to write: tuningfork export RUN OUT"):
+        call(tmp_path, "export", runs / "generation-1", *places)
 
 
 def test_text_prompt_cannot_be_exported(runs: Path, tmp_path: Path) -> None:

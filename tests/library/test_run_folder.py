@@ -10,6 +10,7 @@ from tuningfork.errors import FormatError, RunError
 from tuningfork.events import Notice, StepFinished, Validated
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.parts import FrozenTokens
 
 SOFT = InputPrompt(torch.arange(6.0).reshape(2, 3))
 
@@ -76,6 +77,14 @@ def test_soft_prompt_keeps_its_tensors_and_the_base_it_is_bound_to(folder: RunFo
     header = file.read_bytes()
     for part in (b'"base_weights_sha256":"w"', b'"base_tokenizer_sha256":"t"', b'"method":"prompt_tuning"'):
         assert part in header
+
+
+def test_parts_of_a_prompt_are_those_of_the_last_one_saved(folder: RunFolder) -> None:
+    assert folder.load_parts() is None
+    folder.save_prompt(prompt_record("soft"), InputPrompt(torch.ones(2, 3)), FrozenTokens(1))
+    assert folder.load_parts() == FrozenTokens(1)
+    folder.save_prompt(prompt_record("soft"), InputPrompt(torch.ones(2, 3)))
+    assert folder.load_parts() is None
 
 
 def test_text_prompt_counts_its_bytes_and_has_no_tensors(folder: RunFolder) -> None:

@@ -23,8 +23,9 @@ from tests.training.toy_task import (
 )
 from tuningfork.errors import RunError
 from tuningfork.events import Event, NullSink, StepFinished, Validated
-from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.models.artefacts import InputPrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel, Prefixes
+from tuningfork.models.parts import TaskProduct
 from tuningfork.models.prefix import PrefixState
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Training, TrainingOutcome, selection_score, train
@@ -347,6 +348,22 @@ def test_the_prompt_of_the_best_step_is_returned(
         at_best.step()
     at_best.validate(scripted([Validation(0.5, 1.0, 10)]), "metric")
     assert_prompts_equal(outcome.prompt, at_best.outcome().prompt)
+
+
+def test_the_parts_are_those_of_the_prompt_that_is_returned(model: FrozenModel) -> None:
+    candidate = toy_candidate(model, SOFT_METHODS["multitask_prompt_tuning"], max_steps=4, patience=0)
+    training = Training(model, candidate, TRAINSET, higher_is_better=True)
+    training.step()
+    training.validate(scripted([Validation(0.5, 1.0, 10)]), "metric")
+    training.step()
+    outcome = training.outcome()
+    assert isinstance(outcome.parts, TaskProduct)
+    assert isinstance(outcome.prompt, InputPrompt)
+    assert torch.equal(outcome.parts.product, outcome.prompt.embeddings)
+    other = Training(
+        model, toy_candidate(model, SOFT_METHODS["prompt_tuning"]), TRAINSET, higher_is_better=True
+    )
+    assert other.outcome().parts is None
 
 
 def test_taking_the_outcome_does_not_disturb_the_training(model: FrozenModel, any_method: SoftMethod) -> None:

@@ -1,38 +1,100 @@
 """`tuningfork export` and `tuningfork import`."""
 
+import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tuningfork.cli.options import ModelOption, MovedModelOption
+from tuningfork.cli.options import JsonOption, ModelOption, MovedModelOption
+from tuningfork.errors import FormatError
+
+
+class FormatName(StrEnum):
+    """Whose format a prompt is in."""
+
+    PEFT = "peft"
+    NPY = "npy"
+    CAIKIT = "caikit"
 
 
 def export_command(
     run_path: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Adapter folder to write.")],
+    place: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="Folder to write (peft, caikit), or file (npy).")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The same as OUT, by name.")] = None,
+    format_name: Annotated[
+        FormatName,
+        typer.Option("--format", "-f", help="peft (a folder), npy (one array) or caikit (decoder.pt)."),
+    ] = FormatName.PEFT,
+    peft_type: Annotated[
+        str | None,
+        typer.Option(
+            "--peft-type",
+            help="P_TUNING, MULTITASK_PROMPT_TUNING, CPT or CARTRIDGE. "
+            "Default: PROMPT_TUNING, for keys and values PREFIX_TUNING.",
+        ),
+    ] = None,
     model: MovedModelOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write the soft prompt of a run as a PEFT adapter folder."""
+    """Write the soft prompt of a run for another library: a PEFT folder, a NumPy array or decoder.pt."""
+    if (place is None) == (output is None):
+        raise FormatError("say once where to write: tuningfork export RUN OUT")
+    target = place or output
+    assert target is not None
     from tuningfork.recipes.transfer import export_run
 
-    written = export_run(run_path, output, model=model)
-    typer.echo(f"Wrote {written}: load it with peft.PeftModel.from_pretrained(base, {str(written)!r})")
+    written = export_run(run_path, target, model=model, format=format_name.value, peft_type=peft_type)
+    if as_json:
+        typer.echo(json.dumps({"path": str(written), "format": format_name.value}))
+    elif format_name is FormatName.PEFT:
+        typer.echo(f"Wrote {written}: load it with peft.PeftModel.from_pretrained(base, {str(written)!r})")
+    else:
+        typer.echo(f"Wrote {written}")
 
 
 def import_command(
-    adapter: Annotated[Path, typer.Argument(help="PEFT adapter folder of a soft prompt.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="PATH", help="PEFT folder, .npy file, or folder with decoder.pt.")
+    ],
     task: Annotated[Path, typer.Option("--task", help="Task file that says how rows are written.")],
     model: ModelOption = "bundled",
     runs: Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")] = Path("runs"),
-    task_id: Annotated[
-        int | None, typer.Option("--task-id", help="Which task of a multitask prompt to take.", min=0)
+    format_name: Annotated[
+        FormatName | None, typer.Option("--format", "-f", help="peft, npy or caikit. Default: found out.")
     ] = None,
+    task_index: Annotated[
+        int | None,
+        typer.Option("--task-index", "--task-id", help="Which task of a multitask prompt to take.", min=0),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make a run of a PEFT adapter folder, to use like one tuned here."""
-    from tuningfork.recipes.transfer import import_adapter
+    """Make a run of a soft prompt from another library, to use like one tuned here."""
+    from tuningfork.recipes.transfer import import_prompt
     from tuningfork.tasks.task import load_task
 
-    folder = import_adapter(adapter, load_task(task), model=model, runs_folder=runs, task_id=task_id)
-    typer.echo(f"Saved     {folder.path}")
-    typer.echo(f'Try       tuningfork run {folder.path} "..."')
+    made = import_prompt(
+        source,
+        load_task(task),
+        model=model,
+        runs_folder=runs,
+        format=format_name.value if format_name else None,
+        task_index=task_index,
+    )
+    if as_json:
+        described = {
+            "path": str(made.folder.path),
+            "format": made.format,
+            "origin": made.origin,
+            "num_virtual_tokens": made.num_virtual_tokens,
+            "warnings": made.warnings,
+        }
+        typer.echo(json.dumps(described))
+        return
+    for warning in made.warnings:
+        typer.echo(f"Note      {warning}", err=True)
+    typer.echo(f"Saved     {made.folder.path}")
+    typer.echo(f'Try       tuningfork run {made.folder.path} "..."')

@@ -14,14 +14,17 @@ from tuningfork.atomic import finish_replacing, write_text
 from tuningfork.errors import RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
+from tuningfork.library.parts_file import load_parts, save_parts
 from tuningfork.library.run_records import PromptRecord, Record, RunRecord, TuneResult
 from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.models.parts import PromptParts
 from tuningfork.tasks.task import Task, load_task, save_task
 
 R = TypeVar("R", bound=Record)
 
 _RUN, _RESULT, _PROMPT = "run.json", "result.json", "prompt.json"
 _SOFT_PROMPT, _METRICS, _TASK = "prompt.safetensors", "metrics.jsonl", "task.yaml"
+_PARTS = "prompt.parts.safetensors"
 _PREDICTIONS, _CHECKPOINTS, _TEST_READS = "test_predictions.jsonl", "checkpoints", "test_reads.jsonl"
 
 
@@ -35,6 +38,7 @@ class RunFolder:
     checkpoints/            one file for each candidate
     prompt.json             the prompt that was chosen
     prompt.safetensors      its tensors, if it is soft
+    prompt.parts.safetensors  what it was made of, if formats outside keep that apart
     test_predictions.jsonl  what each way of prompting answered on the test split
     result.json             the figures
     ```
@@ -124,8 +128,13 @@ class RunFolder:
         """The metrics, without those that come after a candidate's checkpoint at `step_of(candidate)`."""
         return MetricsFile(self.path / _METRICS, step_of)
 
-    def save_prompt(self, record: PromptRecord, prompt: SoftPrompt | None) -> int:
-        """Write the chosen prompt, tensors first; return its size in bytes."""
+    def save_prompt(
+        self, record: PromptRecord, prompt: SoftPrompt | None, parts: PromptParts | None = None
+    ) -> int:
+        """Write the chosen prompt, tensors first; return its size in bytes, without its parts."""
+        (self.path / _PARTS).unlink(missing_ok=True)
+        if parts is not None:
+            save_parts(parts, self.path / _PARTS)
         if prompt is not None:
             model = self.record.model
             metadata = {
@@ -153,6 +162,15 @@ class RunFolder:
         record = self._read(_PROMPT, PromptRecord)
         soft = load_artefact(self.path / _SOFT_PROMPT)[0] if record.kind == "soft" else None
         return record, soft
+
+    def load_parts(self) -> PromptParts | None:
+        """What the chosen prompt was made of; None if that was not kept.
+
+        Raises:
+            FormatError: if the file is damaged.
+        """
+        path = self.path / _PARTS
+        return load_parts(path) if path.is_file() else None
 
     def save_predictions(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write what each way of prompting answered on the test split."""

@@ -1,67 +1,202 @@
-"""Prompts in and out: PEFT adapter folders."""
+"""Prompts in and out: folders and files of other libraries."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tuningfork.errors import FormatError
-from tuningfork.library.formats.peft import export_peft, import_peft
+from tuningfork.errors import FormatError, ModelError
+from tuningfork.library.formats.caikit import export_caikit, import_caikit
+from tuningfork.library.formats.detection import Format, find_format
+from tuningfork.library.formats.imported import Imported
+from tuningfork.library.formats.npy import export_npy, import_npy
+from tuningfork.library.formats.peft_config import PEFT_TYPES
+from tuningfork.library.formats.peft_read import BASE_WEIGHTS, import_peft
+from tuningfork.library.formats.peft_write import export_peft
+from tuningfork.library.formats.tensor_files import shown
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import PromptRecord, RunRecord, TuneOptions
+from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.loading import load_model
-from tuningfork.recipes.environment import describe_environment, describe_model
+from tuningfork.models.loading import load_model, model_folder
+from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, task_hash
 
+_NAMES: dict[Format, str] = {"peft": "PEFT", "npy": "a NumPy file", "caikit": "caikit"}
 
-def export_run(path: Path, output: Path, *, model: str | None = None) -> Path:
-    """Write the soft prompt of the run at `path` as a PEFT adapter folder.
+
+@dataclass(frozen=True, slots=True)
+class ImportedRun:
+    """A run that was made of a prompt from elsewhere."""
+
+    folder: RunFolder
+    format: Format
+    origin: dict[str, str]
+    num_virtual_tokens: int
+    warnings: tuple[str, ...]
+    """What the user should know of the prompt, a sentence each."""
+
+
+def export_run(
+    path: Path,
+    output: Path,
+    *,
+    model: str | None = None,
+    format: Format = "peft",
+    peft_type: str | None = None,
+) -> Path:
+    """Write the soft prompt of the run at `path` for another library.
+
+    Args:
+        path: the run.
+        output: the folder of an adapter (peft), the file (npy) or the folder of `decoder.pt` (caikit).
+        model: where the base model lies now, if it has moved.
+        format: whose.
+        peft_type: as which of PEFT's types; None takes the one that needs nothing but the prompt.
 
     Raises:
-        FormatError: if the run chose a text prompt, or the model's layers do not fit PEFT's layout.
+        FormatError: if the run chose a text prompt, the format does not hold its prompt, or the model's
+            layers do not fit PEFT's layout.
+        ModelError: if the base model is not the one that the run is for.
         RunError: if there is no such run.
     """
     folder = RunFolder.open(path)
     record, prompt = folder.load_prompt()
     if prompt is None:
-        raise FormatError(f"{path}: this run chose the text prompt, and PEFT holds only soft prompts")
+        raise FormatError(
+            f"{path}: this run chose the text prompt, and {_NAMES[format]} holds only soft prompts"
+        )
+    _check_peft_type(format, peft_type)
+    if format != "peft":
+        write = export_npy if format == "npy" else export_caikit
+        return write(_virtual_tokens(path, prompt, format), output)
     base = load_model(model or folder.record.model.name)
+    if changed := identity_of(folder.record.model).differences(base.identity()):
+        raise ModelError(
+            f"{base.name}: not the base model that {path} was tuned for (other {', '.join(changed)}); "
+            "name the right one with --model"
+        )
     task = folder.task
-    renderer = RowRenderer(task, base.tokenizer)
     notes = {
         "task": task.name,
         "prompt_template": task.prompt,
-        "replaces": str(base.tokenizer.decode(renderer.prefix_ids)),
-        "base_weights_sha256": folder.record.model.weights,
+        "replaces": str(base.tokenizer.decode(RowRenderer(task, base.tokenizer).prefix_ids)),
+        BASE_WEIGHTS: folder.record.model.weights,
         "method": record.method or "",
     }
-    return export_peft(prompt, output, config=base.network.config, base_model_name=base.name, notes=notes)
+    return export_peft(
+        prompt,
+        output,
+        config=base.network.config,
+        base_model_name=base.name,
+        notes=notes,
+        peft_type=peft_type,
+        parts=folder.load_parts(),
+    )
 
 
-def import_adapter(
-    source: Path, task: Task, *, model: str, runs_folder: Path, task_id: int | None = None
-) -> RunFolder:
-    """Make a run of the PEFT adapter folder `source`, so that it can be used like one that was tuned here.
+def import_prompt(
+    source: Path,
+    task: Task,
+    *,
+    model: str,
+    runs_folder: Path,
+    format: Format | None = None,
+    task_index: int | None = None,
+) -> ImportedRun:
+    """Make a run of the prompt at `source`, so that it can be used like one that was tuned here.
+
+    Args:
+        source: a folder or a file of another library.
+        task: how rows are written.
+        model: the base model to run it on.
+        runs_folder: where the run is made.
+        format: which it is in; None finds out.
+        task_index: which prompt to take, where there are several.
 
     Raises:
-        FormatError: if the folder is no soft prompt, or does not fit the model.
+        FormatError: if there is no soft prompt, it is broken, or it does not fit the model or the task.
         ModelError: if the model cannot be loaded.
     """
+    found = format or find_format(source)
+    if task_index is not None and found != "peft":
+        raise FormatError(f"{source}: {_NAMES[found]} holds one prompt; leave out the task index")
     base = load_model(model)
-    prompt, settings = import_peft(source, config=base.network.config, task_id=task_id)
-    base.prefix([prompt])
-    renderer = RowRenderer(task, base.tokenizer)
+    imported = _read(source, found, base, task_index)
+    warnings = _check_fit(source, imported, base, task)
     folder = RunFolder.create(runs_folder, f"{task.name}-imported", _imported_record(base, task), task)
     folder.save_prompt(
         PromptRecord(
             kind="soft",
-            text=renderer.prefix_text,
-            method=str(settings.get("peft_type", "")).lower(),
-            num_tokens=prompt.num_virtual_tokens,
+            text=RowRenderer(task, base.tokenizer).prefix_text,
+            method=imported.origin.get("peft_type", found).lower(),
+            num_tokens=imported.prompt.num_virtual_tokens,
         ),
-        prompt,
+        imported.prompt,
+        imported.parts,
     )
-    return folder
+    count = imported.prompt.num_virtual_tokens
+    return ImportedRun(folder, found, dict(imported.origin), count, tuple(warnings))
+
+
+def _read(source: Path, format: Format, base: FrozenModel, task_index: int | None) -> Imported:
+    config = base.network.config
+    if format == "peft":
+        return import_peft(source, config=config, task_index=task_index)
+    read: Callable[..., Imported] = import_npy if format == "npy" else import_caikit
+    return read(source, config=config)
+
+
+def _check_peft_type(format: Format, peft_type: str | None) -> None:
+    if peft_type is not None and format != "peft":
+        raise FormatError(f"--peft-type {peft_type} is of --format peft, found --format {format}")
+    if peft_type is not None and peft_type not in PEFT_TYPES:
+        raise FormatError(f"--peft-type {peft_type!r}: expected one of {', '.join(PEFT_TYPES)}")
+
+
+def _virtual_tokens(path: Path, prompt: SoftPrompt, format: Format) -> InputPrompt:
+    if not isinstance(prompt, InputPrompt):
+        raise FormatError(
+            f"{path}: {_NAMES[format]} holds only virtual tokens in front of every row, and this prompt is "
+            "another; try --format peft, or tune one at the input (--method)"
+        )
+    return prompt
+
+
+def _check_fit(source: Path, imported: Imported, base: FrozenModel, task: Task) -> Sequence[str]:
+    """Check that the prompt is for this base and this task, and return what remains doubtful."""
+    prompt, origin = imported.prompt, imported.origin
+    count, maximum = prompt.num_virtual_tokens, base.maximum_length
+    if maximum is not None and count >= maximum:
+        raise FormatError(
+            f"{source}: {count} virtual tokens leave no room; {base.name} reads at most {maximum}"
+        )
+    if (bound := origin.get(BASE_WEIGHTS, "")) and bound != base.identity().weights:
+        raise FormatError(
+            f"{source}: made for a base model with other weights (SHA-256 {bound[:12]}, those of {base.name} "
+            f"are {base.identity().weights[:12]}); name the right one with --model"
+        )
+    if isinstance(prompt, HeadedPrefix):
+        labels = len(task.labels) if task.labels else 0
+        if prompt.head.num_labels != labels:
+            raise FormatError(
+                f"{source}: its head tells {prompt.head.num_labels} labels apart, task {task.name} "
+                f"has {labels}; use a task with these labels, in their order"
+            )
+    base.prefix([prompt])
+    name = origin.get("base_model_name_or_path", "")
+    if not bound and name and not _is_same_model(name, base.name):
+        return [
+            f"the prompt was made for {shown(name)}, and is run on {base.name}: only its shape was compared"
+        ]
+    return []
+
+
+def _is_same_model(stated: str, model: str) -> bool:
+    """Whether a file that states a base means `model`; what it states is compared, never opened."""
+    folder = model_folder(model)
+    return stated == model or (folder is not None and stated in (str(folder), str(folder.resolve())))
 
 
 def _imported_record(model: FrozenModel, task: Task) -> RunRecord:

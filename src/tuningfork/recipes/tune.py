@@ -285,7 +285,7 @@ class _Tuning:
             placement=candidate.placement,
             num_placed_tokens=arrangement.num_placed_tokens,
         )
-        stored = self._folder.save_prompt(record, chosen.prompt)
+        stored = self._folder.save_prompt(record, chosen.prompt, chosen.parts)
         return Way(
             TUNED_PROMPT,
             self._prefix_of(chosen),

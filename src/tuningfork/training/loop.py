@@ -15,6 +15,7 @@ from tuningfork.atomic import finish_replacing
 from tuningfork.events import EventSink, StepFinished, Validated
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.parts import PromptParts
 from tuningfork.models.prefix import PrefixState
 from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.batching import RowSampler, SamplerState
@@ -31,7 +32,7 @@ from tuningfork.training.optimizer import build_optimizer, set_learning_rate
 from tuningfork.training.schedules import learning_rate_at
 from tuningfork.training.step import PromptBatch, accumulate_bank
 from tuningfork.tuning.soft.defaults import Placement
-from tuningfork.tuning.soft.method import AddsLoss, Constrained, ShowsRows, SoftMethod, begin
+from tuningfork.tuning.soft.method import AddsLoss, Constrained, HasParts, ShowsRows, SoftMethod, begin
 from tuningfork.types import TrainingRow
 
 Validate = Callable[[PrefixState], Validation]
@@ -98,6 +99,8 @@ class TrainingOutcome:
     prompt: SoftPrompt
     """The best on validation so far, or the last where nothing was validated; detached."""
     num_trained_parameters: int
+    parts: PromptParts | None = None
+    """What the prompt was made of, for methods that say so; detached."""
 
 
 class Training:
@@ -230,11 +233,13 @@ class Training:
         current = self._state()
         if self.progress.best is not None:
             self._module.load_state_dict(self._best_module)
+        method = self._candidate.method
         with torch.no_grad():
-            prompt = self._candidate.method.materialize(self._module).detached()
+            prompt = method.materialize(self._module).detached()
+            parts = method.parts(self._model, self._module) if isinstance(method, HasParts) else None
         self._module.load_state_dict(current)
         trained = sum(parameter.numel() for parameter in self._module.parameters())
-        return TrainingOutcome(self._candidate, self.progress, prompt, trained)
+        return TrainingOutcome(self._candidate, self.progress, prompt, trained, parts)
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:

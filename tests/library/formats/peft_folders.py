@@ -13,13 +13,24 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tests.tiny_models import build_model, build_network
-from tuningfork.library.formats.peft import export_peft, key_value_shape
+from tuningfork.library.formats.base_shapes import key_value_shape
+from tuningfork.library.formats.peft_write import export_peft
 from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.parts import ContextTokens, FrozenTokens, PromptParts, TaskProduct
 
 P = 4
 UNGROUPED = {name: {"num_key_value_heads": 4} for name in ("gpt2", "opt", "bloom")}
-KINDS: dict[str, type[SoftPrompt]] = {"PROMPT_TUNING": InputPrompt, "PREFIX_TUNING": KeyValuePrefix}
+KINDS: dict[str, type[SoftPrompt]] = {
+    "PROMPT_TUNING": InputPrompt,
+    "P_TUNING": InputPrompt,
+    "MULTITASK_PROMPT_TUNING": InputPrompt,
+    "CPT": InputPrompt,
+    "PREFIX_TUNING": KeyValuePrefix,
+    "CARTRIDGE": KeyValuePrefix,
+}
+"""What each of PEFT's types holds."""
+CONTEXT = ContextTokens((9, 8, 7, 6), (1,) * P, (1, 2, 3, 4))
 PEFT_CONFIGS: dict[str, Callable[[], peft.PeftConfig]] = {
     "PROMPT_TUNING": lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=P),
     "P_TUNING": lambda: peft.PromptEncoderConfig(
@@ -76,8 +87,40 @@ def prompt_for(name: str, kind: type[SoftPrompt], num_virtual_tokens: int = P) -
     )
 
 
-def export(folder: Path, artefact: SoftPrompt, name: str = "llama", **notes: str) -> Path:
-    return export_peft(artefact, folder, config=config_of(name), base_model_name="some/base", notes=notes)
+def parts_for(peft_type: str) -> PromptParts | None:
+    """What a prompt of `P` virtual tokens was made of, where the type keeps that apart."""
+    generator = torch.Generator().manual_seed(4)
+    if peft_type == "MULTITASK_PROMPT_TUNING":
+        shapes = ((P, 32), (P, 2), (2, 32))
+        return TaskProduct(*(torch.randn(shape, generator=generator) for shape in shapes))
+    if peft_type == "CPT":
+        return CONTEXT
+    return FrozenTokens(1) if peft_type == "CARTRIDGE" else None
+
+
+def export(
+    folder: Path,
+    artefact: SoftPrompt,
+    name: str = "llama",
+    *,
+    peft_type: str | None = None,
+    parts: PromptParts | None = None,
+    **notes: str,
+) -> Path:
+    return export_peft(
+        artefact,
+        folder,
+        config=config_of(name),
+        base_model_name="some/base",
+        notes=notes,
+        peft_type=peft_type,
+        parts=parts,
+    )
+
+
+def arguments_for(peft_type: str, num_rows: int, task: int) -> dict[str, Tensor]:
+    """What a call needs besides rows."""
+    return {"task_ids": torch.tensor([task] * num_rows)} if "MULTITASK" in peft_type else {}
 
 
 def edit(folder: Path, **changes: Any) -> None:

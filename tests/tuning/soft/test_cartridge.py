@@ -1,6 +1,7 @@
 import torch
 
 from tests.tiny_models import random_ids, tiny_model
+from tuningfork.models.parts import FrozenTokens
 from tuningfork.tuning.soft.cartridge import Cartridge
 from tuningfork.tuning.soft.key_values import initial_key_values
 from tuningfork.tuning.soft.method import begin
@@ -26,3 +27,10 @@ def test_a_single_token_is_learned() -> None:
     model = tiny_model("llama")
     module = begin(Cartridge(), model, model.embed([7]).float())
     assert {parameter.shape[1] for parameter in module.parameters()} == {1}
+
+
+def test_its_parts_say_how_many_tokens_were_not_learned() -> None:
+    model, method = tiny_model("llama"), Cartridge()
+    for ids, expected in ((random_ids(5, seed=1), 1), ([7], 0)):
+        module = begin(method, model, model.embed(ids).float())
+        assert method.parts(model, module) == FrozenTokens(expected)

@@ -251,3 +251,28 @@ def test_a_resumed_training_is_bit_equal_to_an_unbroken_one(model: FrozenModel, 
     assert_checkpoints_equal(found, expected)
     assert found.module.keys() == {"delta"}
     assert found.module["delta"].abs().max() > 0
+
+
+def test_its_parts_name_the_tokens_and_what_each_is(model: FrozenModel) -> None:
+    context = shift(context_of(model))
+    parts = METHOD.parts(model, context)
+    shown = [TRAINSET[index] for index in context.shown_rows]
+    assert len(shown) > 1
+    assert parts.ids == (*TEXT, *(token for row in shown for token in row.ids))
+    assert set(parts.mask) == {1}
+    assert parts.types[: len(TEXT)] == (1,) * len(TEXT)
+    start = len(TEXT)
+    for number, row in enumerate(shown):
+        types = [kind - 4 * number for kind in parts.types[start : start + len(row.ids)]]
+        assert {place for place, kind in enumerate(types) if kind == 4} == set(row.label_positions)
+        assert set(types) <= {2, 3, 4}
+        start += len(row.ids)
+    assert len(parts.types) == start == len(METHOD.materialize(context).embeddings)
+
+
+def test_headers_of_answers_have_their_own_type(model: FrozenModel) -> None:
+    rows = [TrainingRow((*random_ids(4, seed=seed), 8, 9, 20 + seed), (6,)) for seed in range(4)]
+    context = context_of(model, rows)
+    types = METHOD.parts(model, context).types[len(TEXT) :]
+    assert types[:7] == (2, 2, 2, 2, 3, 3, 4)
+    assert types[7:14] == (6, 6, 6, 6, 7, 7, 8)

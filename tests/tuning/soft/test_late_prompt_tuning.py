@@ -8,7 +8,7 @@ from tests.training.toy_task import TEXT, TRAINSET
 from tests.unpadded_reference import row_logits_after
 from tuningfork.errors import FormatError, PromptError
 from tuningfork.library.artefact_files import load_artefact, save_artefact
-from tuningfork.library.formats.peft import export_peft
+from tuningfork.library.formats.peft_write import export_peft
 from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tuning.soft.late_prompt_tuning import LatePromptTuning

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tests.library.formats.peft_folders import config_of, edit_tensors, export, save_with_peft
 from tests.tiny_models import random_ids, tiny_model
-from tuningfork.library.formats.peft import import_peft
+from tuningfork.library.formats.peft_read import import_peft
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.tuning.soft.method import begin
 from tuningfork.tuning.soft.multitask_prompt_tuning import MultitaskPromptTuning
@@ -60,14 +60,30 @@ def test_the_prompt_is_the_one_that_peft_makes_of_the_same_parts(tmp_path: Path)
         prefix_task_cols=torch.stack([by_token.new_zeros(4, 1), by_token[:, None]]),
         prefix_task_rows=torch.stack([by_feature.new_zeros(1, 32), by_feature[None]]),
     )
-    found, _ = import_peft(tmp_path / "tasks", config=config_of("llama"), task_id=1)
+    found = import_peft(tmp_path / "tasks", config=config_of("llama"), task_index=1).prompt
     assert isinstance(found, InputPrompt)
     torch.testing.assert_close(found.embeddings, expected, rtol=1e-6, atol=0)
 
 
 def test_the_product_is_folded_into_what_is_exported_without_losing_a_bit(tmp_path: Path) -> None:
     prompt = METHOD.materialize(moved_module()).detached()
-    found, origin = import_peft(export(tmp_path / "adapter", prompt), config=config_of("llama"))
+    imported = import_peft(export(tmp_path / "adapter", prompt), config=config_of("llama"))
+    found = imported.prompt
     assert isinstance(found, InputPrompt)
     assert torch.equal(found.embeddings, prompt.embeddings)
-    assert origin["peft_type"] == "PROMPT_TUNING"
+    assert imported.origin["peft_type"] == "PROMPT_TUNING"
+
+
+def test_its_parts_multiply_out_to_the_prompt_exactly() -> None:
+    model, method = tiny_model("llama"), MultitaskPromptTuning()
+    module = begin(method, model, model.embed(random_ids(3, seed=1)).float())
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)))
+    parts = method.parts(model, module)
+    assert torch.equal(parts.product, method.materialize(module).embeddings)
+    assert (parts.by_token.shape, parts.by_feature.shape) == ((3, 1), (1, 32))
+    before = parts.shared.clone()
+    with torch.no_grad():
+        next(module.parameters()).zero_()
+    assert torch.equal(parts.shared, before)

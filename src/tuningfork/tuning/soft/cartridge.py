@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import KeyValuePrefix
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.parts import FrozenTokens
 from tuningfork.tuning.soft.key_values import initial_key_values
 from tuningfork.tuning.soft.method import Beginning, Kind
 
@@ -53,3 +55,7 @@ class Cartridge:
             for name in ("keys", "values")
         )
         return KeyValuePrefix(tuple(zip(keys, values, strict=True)))
+
+    def parts(self, model: FrozenModel, module: nn.Module) -> FrozenTokens:
+        """How many tokens stay as they are."""
+        return FrozenTokens(cast(Tensor, module.first_keys_0).shape[1])

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.parts import ContextTokens
 from tuningfork.models.prefix import PrefixState
 from tuningfork.tuning.soft.method import Beginning, Kind
 from tuningfork.tuning.soft.row_parts import input_of, shared_ending
@@ -24,6 +25,7 @@ LOSS_DECAY = 0.95
 
 _MOST_CONTEXT_TOKENS = 512
 _MOST_ROWS_READ = 500
+_VOCABULARY_CHUNK = 8192
 
 
 class ContextAwarePromptTuning:
@@ -45,12 +47,12 @@ class ContextAwarePromptTuning:
     - Distances are shares of the mean norm of the context's tokens, as embeddings differ in size by model.
     - The optimizer is the loop's AdamW, and the projection follows each of its steps.
 
-    PEFT's own CPT stores ids of the context, which a finished prompt no longer has; it adds nothing to the
-    sum of embeddings and delta, which its PROMPT_TUNING holds exactly.
+    PEFT's own CPT stores the ids and types of the context beside the sum of embeddings and delta. A run keeps
+    them for an export, and acts without them.
     """
 
     name: ClassVar[str] = "context_aware_prompt_tuning"
-    peft_type: ClassVar[str | None] = "PROMPT_TUNING"
+    peft_type: ClassVar[str | None] = "CPT"
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True
 
@@ -69,6 +71,13 @@ class ContextAwarePromptTuning:
         """The context with what is learned added."""
         context = cast(Context, module)
         return InputPrompt(context.embeddings.index_add(0, context.learned, context.delta))
+
+    def parts(self, model: FrozenModel, module: nn.Module) -> ContextTokens:
+        """The tokens of the context; for those of the text, whose ids are not given, the nearest ones."""
+        context = cast(Context, module)
+        text = context.embeddings[: len(context.types) - len(context.row_ids)]
+        ids = (*_nearest_tokens(model, text), *context.row_ids)
+        return ContextTokens(ids, (1,) * len(ids), context.types)
 
     def shown_rows(self, module: nn.Module) -> Sequence[int]:
         """Indices of the demonstrations, in order, among the rows that `start` was given."""
@@ -108,15 +117,19 @@ class Context(nn.Module):
         """The text, then each of the rows of `shown`."""
         super().__init__()
         pieces, shares, labels = [text], [FORMAT_EPSILON] * len(text), list[tuple[int, int, float]]()
+        types = [1] * len(text)
         for age, row in zip(range(len(shown), 0, -1), shown.values(), strict=True):
             weight = LOSS_DECAY**age / len(row.label_positions)
             labels += [(len(shares) + place, row.ids[place], weight) for place in row.label_positions]
             pieces.append(model.embed(row.ids).to("cpu", torch.float32))
+            types += _types(row, num_header_tokens, first=4 * (len(shown) - age))
             shares += _shares(row, num_header_tokens)
         embeddings, epsilon = torch.cat(pieces), torch.tensor(shares)
         learned = epsilon.nonzero()[:, 0]
         scale = embeddings.norm(dim=1).mean()
         self.shown_rows = tuple(shown)
+        self.row_ids = tuple(token for row in shown.values() for token in row.ids)
+        self.types = tuple(types)
         self.label_positions = tuple(position for position, _, _ in labels)
         self.delta = nn.Parameter(torch.zeros(len(learned), text.shape[1]))
         for name, tensor in (
@@ -137,6 +150,27 @@ def _shares(row: TrainingRow, num_header_tokens: int) -> list[float]:
     for place in row.label_positions:
         shares[place] = 0.0
     return shares
+
+
+def _types(row: TrainingRow, num_header_tokens: int, *, first: int) -> list[int]:
+    """The type of each token of a demonstration, counted from `first` as `ContextTokens` says."""
+    answer = len(input_of(row))
+    header = range(answer - num_header_tokens, answer)
+    types = [first + 3 if place in header else first + 2 for place in range(len(row.ids))]
+    for place in row.label_positions:
+        types[place] = first + 4
+    return types
+
+
+@torch.no_grad()
+def _nearest_tokens(model: FrozenModel, embeddings: Tensor) -> list[int]:
+    """Of each of `embeddings` (P, H), the token whose own is nearest."""
+    distances = [
+        torch.cdist(embeddings.cpu(), model.embed(range(first, last)).to("cpu", torch.float32))
+        for first in range(0, model.vocabulary_size, _VOCABULARY_CHUNK)
+        for last in [min(first + _VOCABULARY_CHUNK, model.vocabulary_size)]
+    ]
+    return torch.cat(distances, dim=1).argmin(dim=1).tolist() if len(embeddings) else []
 
 
 def _room(given: Beginning, pool: Mapping[int, TrainingRow]) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.parts import PromptParts
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TrainingRow
 
@@ -103,6 +104,14 @@ class AddsLoss(Protocol):
 
         `prefix` is the prompt after it was read, detached: gradients join those of the rows there.
         """
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """A method whose prompt is made of parts that formats outside keep apart."""
+
+    def parts(self, model: FrozenModel, module: nn.Module) -> PromptParts:
+        """What the prompt that `module` stands for now is made of, detached."""
 
 
 @runtime_checkable

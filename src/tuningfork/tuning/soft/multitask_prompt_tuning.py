@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.parts import TaskProduct
 from tuningfork.tuning.soft.method import Beginning, Kind
 
 
@@ -40,3 +42,11 @@ class MultitaskPromptTuning:
         """The shared prompt with the product of the vectors folded in."""
         scale = torch.outer(cast(Tensor, module.by_token), cast(Tensor, module.by_feature))
         return InputPrompt(cast(Tensor, module.shared) * scale)
+
+    def parts(self, model: FrozenModel, module: nn.Module) -> TaskProduct:
+        """The shared prompt and the two vectors, as factors of rank one."""
+        shared, by_token, by_feature = (
+            cast(Tensor, getattr(module, name)).detach().clone()
+            for name in ("shared", "by_token", "by_feature")
+        )
+        return TaskProduct(shared, by_token[:, None], by_feature[None])

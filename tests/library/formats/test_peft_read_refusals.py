@@ -26,7 +26,8 @@ from tests.library.formats.peft_folders import (
     save_with_peft,
 )
 from tuningfork.errors import FormatError
-from tuningfork.library.formats.peft import export_peft, import_peft
+from tuningfork.library.formats.peft_read import import_peft
+from tuningfork.library.formats.peft_write import export_peft
 from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
@@ -72,15 +73,27 @@ def test_lora_is_refused(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"peft_type": None}, "peft_type None is not a soft prompt"),
-        ({"peft_type": ["LORA"]}, r"peft_type \['LORA'\] is not a soft prompt"),
+        ({"peft_type": ["LORA"]}, "peft_type a list is not a soft prompt"),
         (
             {"task_type": "SEQ_2_SEQ_LM", "num_transformer_submodules": 2},
-            "made for SEQ_2_SEQ_LM; only prompts",
+            "made for SEQ_2_SEQ_LM, an encoder-decoder; only prompts",
         ),
         ({"task_type": None, "num_transformer_submodules": 2}, "made for 2 submodules; only prompts"),
-        ({"task_type": "SEQ_CLS"}, "made for SEQ_CLS; only prompts of causal language models"),
+        ({"task_type": "CHAT"}, r"made for CHAT; only prompts of causal language models \(CAUSAL_LM\)"),
+        ({"task_type": 7}, r"made for 7; only prompts of causal language models \(CAUSAL_LM\)"),
+        ({"task_type": "SEQ_CLS"}, "PROMPT_TUNING with a head of SEQ_CLS cannot be read; a head stands here"),
+        ({"task_type": "TOKEN_CLS"}, "made for TOKEN_CLS, a head that labels every token; tasks here label"),
+        ({"task_type": "QUESTION_ANS"}, "made for QUESTION_ANS, a head that marks a span of the row; tasks"),
+        ({"task_type": "FEATURE_EXTRACTION"}, "made for FEATURE_EXTRACTION, a model without a head, for its"),
         ({"num_virtual_tokens": 5}, "has 4 rows, num_virtual_tokens is 5"),
-        ({"peft_type": "MULTITASK_PROMPT_TUNING"}, "MULTITASK_PROMPT_TUNING needs a task id"),
+        ({"num_virtual_tokens": True}, "num_virtual_tokens is True, expected a number above 0"),
+        ({"num_virtual_tokens": 10**30}, "num_virtual_tokens is 10*, expected a number above 0"),
+        ({"num_virtual_tokens": None}, "num_virtual_tokens is None, expected a number above 0"),
+        ({"peft_type": "LORA\nok"}, r"peft_type 'LORA\\nok' is not a soft prompt"),
+        ({"peft_type": "MULTITASK_PROMPT_TUNING"}, "tensor prefix_task_cols or prefix_task_rows is missing"),
+        ({"peft_type": "CPT"}, "cpt_token_ids is None, expected a list of token numbers"),
+        ({"peft_type": "CPT", "cpt_token_ids": [1, -2, 3, 4]}, "cpt_token_ids is a list, expected a list of"),
+        ({"peft_type": "CPT", "cpt_token_ids": [1]}, "cpt_token_ids has 1 entries, num_virtual_tokens is 4"),
         ({"peft_type": "PREFIX_TUNING"}, r"num_attention_heads is 4, the model has 2 \(counting key-value"),
         (
             {"peft_type": "PREFIX_TUNING", "num_attention_heads": 2, "token_dim": 16},
@@ -100,7 +113,7 @@ def test_settings_that_do_not_fit_are_refused(
     ("changes", "message"),
     [
         (
-            {"prompt_embeddings": None, "prefix_task_cols": torch.ones(2)},
+            {"prompt_embeddings": None},
             "tensor prompt_embeddings is missing",
         ),
         ({"prompt_embeddings": torch.ones(4)}, "must have two dimensions"),
@@ -134,17 +147,19 @@ def test_a_prefix_of_another_depth_is_refused(prefix_folder: Path) -> None:
 
 
 def test_a_task_id_only_where_there_are_tasks(llama_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="PROMPT_TUNING holds one prompt; leave out the task id"):
-        import_peft(llama_folder, config=config_of("llama"), task_id=0)
+    with pytest.raises(FormatError, match="PROMPT_TUNING holds one prompt; leave out the task index"):
+        import_peft(llama_folder, config=config_of("llama"), task_index=0)
     save_with_peft("llama", "MULTITASK_PROMPT_TUNING", tmp_path / "tasks")
-    with pytest.raises(FormatError, match="task id 3, the folder holds tasks 0 to 2"):
-        import_peft(tmp_path / "tasks", config=config_of("llama"), task_id=3)
+    with pytest.raises(FormatError, match="task index 3, the folder holds tasks 0 to 2"):
+        import_peft(tmp_path / "tasks", config=config_of("llama"), task_index=3)
+    with pytest.raises(FormatError, match="holds the prompts of tasks 0 to 2; choose one with --task-index"):
+        import_peft(tmp_path / "tasks", config=config_of("llama"))
     edit_tensors(tmp_path / "tasks", prefix_task_rows=torch.ones(3, 2, 31))
     with pytest.raises(FormatError, match=r"prefix_task_rows \(3, 2, 31\) do not fit a prompt of \(4, 32\)"):
-        import_peft(tmp_path / "tasks", config=config_of("llama"), task_id=0)
+        import_peft(tmp_path / "tasks", config=config_of("llama"), task_index=0)
     edit_tensors(tmp_path / "tasks", prefix_task_rows=None)
     with pytest.raises(FormatError, match="prefix_task_rows is missing"):
-        import_peft(tmp_path / "tasks", config=config_of("llama"), task_id=0)
+        import_peft(tmp_path / "tasks", config=config_of("llama"), task_index=0)
 
 
 def test_a_missing_file_is_named(llama_folder: Path) -> None:
