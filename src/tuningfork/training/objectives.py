@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.frozen import FrozenModel, Prefixes
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TokenIds, TrainingRow
 
@@ -26,8 +26,11 @@ class Objective(Protocol):
         """One loss (N,) in nats for each counted thing."""
 
 
-def row_losses(model: FrozenModel, prefix: PrefixState, rows: Sequence[TrainingRow]) -> Tensor:
-    """Cross-entropy (N,) of every label token of `rows`, in order; no other logits are computed."""
+def row_losses(model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
+    """Cross-entropy (N,) of every label token of `rows`, in order; no other logits are computed.
+
+    `prefix` is one state for all rows or one for each.
+    """
     inputs = [row.ids[: row.label_positions[-1]] for row in rows]
     logits = model.logits(inputs, prefix, [[p - 1 for p in row.label_positions] for row in rows])
     targets = torch.tensor([row.ids[p] for row in rows for p in row.label_positions], device=logits.device)
