@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tuningfork.cli.tables import method_name, print_candidates, print_predictions, print_result
 from tuningfork.library.run_folder import RunFolder
-from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT
+from tuningfork.library.run_records import TEXT_PROMPT
 
 
 def show_run(path: Path, *, answers: int, as_json: bool) -> None:
@@ -39,9 +39,10 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
         return
     result = folder.result
     prompt = folder.load_prompt()[0]
+    together = f"{result.answer}, each " if prompt.members else ""
     chosen = (
-        f"{method_name(prompt.method or '', prompt.placement)}, learning rate {prompt.learning_rate:g}, "
-        f"{prompt.num_tokens} virtual tokens"
+        f"{together}{method_name(prompt.method or '', prompt.placement)}, "
+        f"learning rate {prompt.learning_rate:g}, {prompt.num_tokens} virtual tokens"
         if prompt.kind == "soft"
         else "the text prompt (nothing tuned was better on validation)"
     )
@@ -60,7 +61,7 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
     console.print()
     print_candidates(console, result.candidates, result.metric)
     if answers:
-        print_predictions(console, folder.load_predictions(), [TEXT_PROMPT, TUNED_PROMPT], count=answers)
+        print_predictions(console, folder.load_predictions(), [TEXT_PROMPT, result.answer], count=answers)
 
 
 def list_runs(parent: Path, *, as_json: bool) -> None:
@@ -96,7 +97,7 @@ def _in_short(folder: RunFolder) -> str:
     if not folder.is_finished:
         return "unfinished, tune --resume"
     result = folder.result
-    tuned = next(way for way in result.ways if way.name == TUNED_PROMPT)
+    tuned = next(way for way in result.ways if way.name == result.answer)
     return f"{result.metric} {tuned.score:.{result.digits}f}, {result.verdict.verdict}"
 
 

@@ -65,6 +65,7 @@ def tune(
     checkpoint_every: training.CheckpointOption = 10,
     seed: training.SeedOption = 0,
     num_seeds: training.SeedsOption = 3,
+    ensemble: training.EnsembleOption = False,
     refit: training.RefitOption = "auto",
     num_folds: training.FoldsOption = 3,
     num_repeats: training.RepeatsOption = 1,

@@ -4,7 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,9 +21,8 @@ from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
 from tuningfork.training.checkpoint import Validation
 from tuningfork.training.objectives import row_losses
-from tuningfork.types import TokenIds, TrainingRow
+from tuningfork.types import Combine, TokenIds, TrainingRow
 
-Combine = Literal["vote", "mean"]
 T = TypeVar("T", bound=Hashable)
 
 

@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tuningfork.atomic import write_text
-from tuningfork.errors import RunError
+from tuningfork.data.hashing import hash_file
+from tuningfork.errors import FormatError, RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
-from tuningfork.library.run_records import PromptRecord, Record, RunRecord, TuneResult
+from tuningfork.library.run_records import MemberRecord, PromptRecord, Record, RunRecord, TuneResult
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.tasks.task import Task, load_task, save_task
+from tuningfork.types import Combine
 
 R = TypeVar("R", bound=Record)
 
@@ -35,6 +37,7 @@ class RunFolder:
     checkpoints/            one file for each candidate
     prompt.json             the prompt that was chosen
     prompt.safetensors      its tensors, if it is soft
+    prompt-2.safetensors    those of the next, where several answer together
     test_predictions.jsonl  what each way of prompting answered on the test split
     result.json             the figures
     ```
@@ -123,16 +126,44 @@ class RunFolder:
     def save_prompt(self, record: PromptRecord, prompt: SoftPrompt | None) -> int:
         """Write the chosen prompt, tensors first; return its size in bytes."""
         if prompt is not None:
-            model = self.record.model
-            metadata = {
-                "base_weights_sha256": model.weights,
-                "base_tokenizer_sha256": model.tokenizer,
-                "base_chat_template_sha256": model.chat_template,
-                "method": record.method or "",
-            }
-            save_artefact(prompt, self.path / _SOFT_PROMPT, metadata)
+            self._save_tensors(prompt, _SOFT_PROMPT, record.method)
         write_text(self.path / _PROMPT, record.model_dump_json(indent=2))
         return len(record.text.encode()) if prompt is None else (self.path / _SOFT_PROMPT).stat().st_size
+
+    def save_members(
+        self, record: PromptRecord, members: Sequence[tuple[PromptRecord, SoftPrompt]], combine: Combine
+    ) -> int:
+        """Write soft prompts that answer together by `combine`, tensors first; return their size in bytes.
+
+        `record` says what the first of them is.
+        """
+        described, size = [], 0
+        for number, (member, prompt) in enumerate(members, start=1):
+            name = _SOFT_PROMPT if number == 1 else f"prompt-{number}.safetensors"
+            self._save_tensors(prompt, name, member.method)
+            size += (self.path / name).stat().st_size
+            fields = member.model_dump(include=set(MemberRecord.model_fields))
+            described.append(MemberRecord(file=name, sha256=hash_file(self.path / name), **fields))
+        together = record.model_copy(update={"members": tuple(described), "combine": combine})
+        write_text(self.path / _PROMPT, together.model_dump_json(indent=2))
+        return size
+
+    def load_members(self) -> list[tuple[MemberRecord, SoftPrompt]]:
+        """The soft prompts that answer together, with what they are; none if one prompt answers alone.
+
+        Raises:
+            RunError: if the run has not chosen a prompt yet.
+            FormatError: if a file is damaged, or is not the one that was saved.
+        """
+        loaded = []
+        for member in self._prompt_record().members:
+            path = self.path / Path(member.file).name
+            if path.is_file() and hash_file(path) != member.sha256:
+                raise FormatError(
+                    f"{path}: not the file that was saved (other SHA-256); tune or compose again"
+                )
+            loaded.append((member, load_artefact(path)[0]))
+        return loaded
 
     def load_prompt(self) -> tuple[PromptRecord, SoftPrompt | None]:
         """The chosen prompt and, if it is soft, its tensors.
@@ -141,12 +172,7 @@ class RunFolder:
             RunError: if the run has not chosen one yet.
             FormatError: if the file is damaged.
         """
-        if not (self.path / _PROMPT).is_file():
-            raise RunError(
-                f"{self.path}: no prompt has been chosen yet; "
-                f"go on with: tuningfork tune --resume {self.path}"
-            )
-        record = self._read(_PROMPT, PromptRecord)
+        record = self._prompt_record()
         soft = load_artefact(self.path / _SOFT_PROMPT)[0] if record.kind == "soft" else None
         return record, soft
 
@@ -178,6 +204,24 @@ class RunFolder:
         return sum(
             json.loads(line)["test"] == test_hash for line in log.read_text(encoding="utf-8").splitlines()
         )
+
+    def _save_tensors(self, prompt: SoftPrompt, name: str, method: str | None) -> None:
+        model = self.record.model
+        metadata = {
+            "base_weights_sha256": model.weights,
+            "base_tokenizer_sha256": model.tokenizer,
+            "base_chat_template_sha256": model.chat_template,
+            "method": method or "",
+        }
+        save_artefact(prompt, self.path / name, metadata)
+
+    def _prompt_record(self) -> PromptRecord:
+        if not (self.path / _PROMPT).is_file():
+            raise RunError(
+                f"{self.path}: no prompt has been chosen yet; "
+                f"go on with: tuningfork tune --resume {self.path}"
+            )
+        return self._read(_PROMPT, PromptRecord)
 
     def _read(self, name: str, kind: type[R]) -> R:
         try:

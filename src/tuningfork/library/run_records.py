@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tuningfork.tuning.soft.defaults import Placement
+from tuningfork.types import Combine
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -53,6 +54,8 @@ class TuneOptions(Record):
     """Split, order of the rows and everything drawn at random."""
     num_seeds: int = Field(default=3, ge=1)
     """Trainings of the chosen setting, each with another order of the rows."""
+    ensemble: bool = False
+    """Whether these trainings answer together: K times the memory of a prompt, each row run K times."""
     refit: Literal["auto", "yes", "no"] = "auto"
     """Whether the chosen setting is trained on validation rows too; auto does below 50 rows together.
 
@@ -101,6 +104,21 @@ class RunRecord(Record):
     environment: dict[str, str]
 
 
+class MemberRecord(Record):
+    """One of several prompts that answer together."""
+
+    file: str
+    """Its tensors, in the folder of the run."""
+    sha256: str
+    """Of that file."""
+    method: str | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    num_tokens: int
+    placement: Placement = "front"
+    num_placed_tokens: int = 0
+
+
 class PromptRecord(Record):
     """The prompt that a run chose."""
 
@@ -115,6 +133,9 @@ class PromptRecord(Record):
     placement: Placement = "front"
     num_placed_tokens: int = 0
     """Virtual tokens with places of their own, which rows are rendered with."""
+    members: tuple[MemberRecord, ...] = ()
+    """Prompts that answer together, this one first; none if it answers alone."""
+    combine: Combine | None = None
 
 
 class WayRecord(Record):
@@ -193,6 +214,8 @@ class TuneResult(Record):
     """Largest difference in log-probability between the start and the text prompt, on a validation row."""
     verdict: VerdictRecord
     band: BandRecord | None
+    answer: str = TUNED_PROMPT
+    """The way of prompting that the run answers with, and that the verdict is on."""
     test_reads: int
     """How often this test set has been read by runs in this folder, this one included."""
     base_is_unchanged: bool

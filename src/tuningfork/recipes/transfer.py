@@ -25,6 +25,11 @@ def export_run(path: Path, output: Path, *, model: str | None = None) -> Path:
     record, prompt = folder.load_prompt()
     if prompt is None:
         raise FormatError(f"{path}: this run chose the text prompt, and PEFT holds only soft prompts")
+    if record.members:
+        raise FormatError(
+            f"{path}: this run answers with {len(record.members)} prompts together, and a PEFT folder holds "
+            "one; tune without --ensemble to export it"
+        )
     base = load_model(model or folder.record.model.name)
     task = folder.task
     renderer = RowRenderer(task, base.tokenizer)
