@@ -14,6 +14,9 @@ TokenIds = Sequence[int]
 Combine = Literal["vote", "mean"]
 """How prompts answer together: by vote, or by the mean of the labels' probabilities."""
 
+Composition = Literal["concatenate", "average", "ensemble"]
+"""What is made of finished prompts: one behind the other, their mean, or several that answer together."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingRow:

@@ -1,8 +1,11 @@
 """A run on disk: what was asked, what happened, what came out."""
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +71,27 @@ class RunFolder:
         return folder
 
     @classmethod
+    @contextmanager
+    def making(cls, path: Path, record: RunRecord, task: Task) -> "Iterator[RunFolder]":
+        """A folder under another name, which becomes `path` if the block ends well, and is removed if not.
+
+        Raises:
+            RunError: if there is something at `path` already.
+        """
+        check_absent(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            save_task(task, temporary / _TASK)
+            write_text(temporary / _RUN, record.model_dump_json(indent=2))
+            yield cls(temporary)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """The run at `path`.
 
@@ -91,6 +115,11 @@ class RunFolder:
     def task(self) -> Task:
         """The task as it was used."""
         return load_task(self.path / _TASK)
+
+    @property
+    def prompt_path(self) -> Path:
+        """Where the tensors of the chosen prompt lie, if it is soft."""
+        return self.path / _SOFT_PROMPT
 
     @property
     def is_finished(self) -> bool:
@@ -193,17 +222,7 @@ class RunFolder:
 
     def count_test_read(self, test_hash: str) -> int:
         """Note that this run reads the test set, and return how many reads by runs beside it that makes."""
-        log = self.path.parent / _TEST_READS
-        entry = {
-            "test": test_hash,
-            "run": self.path.name,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-        return sum(
-            json.loads(line)["test"] == test_hash for line in log.read_text(encoding="utf-8").splitlines()
-        )
+        return count_test_read(self.path, test_hash)
 
     def _save_tensors(self, prompt: SoftPrompt, name: str, method: str | None) -> None:
         model = self.record.model
@@ -229,6 +248,29 @@ class RunFolder:
         except (OSError, ValidationError, UnicodeDecodeError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{self.path / name}: cannot be read ({reason})") from error
+
+
+def check_absent(path: Path) -> None:
+    """Check that a run can be made at `path`.
+
+    Raises:
+        RunError: if there is something.
+    """
+    if path.exists():
+        raise RunError(f"{path}: exists already; name another folder, or remove it")
+
+
+def count_test_read(run: Path, test_hash: str) -> int:
+    """`RunFolder.count_test_read` of a run that is yet to lie at `run`, in a folder that exists."""
+    log = run.parent / _TEST_READS
+    entry = {
+        "test": test_hash,
+        "run": run.name,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+    return sum(json.loads(line)["test"] == test_hash for line in log.read_text(encoding="utf-8").splitlines())
 
 
 class MetricsFile:

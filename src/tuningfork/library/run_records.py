@@ -5,13 +5,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tuningfork.tuning.soft.defaults import Placement
-from tuningfork.types import Combine
+from tuningfork.types import Combine, Composition
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT = "no prompt", "text prompt", "tuned prompt"
-"""Names of the ways of prompting that every result has."""
+"""Names of the ways of prompting that every result of `tune` has."""
+COMPOSED_PROMPT = "composed prompt"
+"""The name of a prompt that was made of others, in place of a tuned one."""
 
 
 class Record(BaseModel):
@@ -88,11 +90,31 @@ class ModelRecord(Record):
     """`shared` or `plain`."""
 
 
+class PartRecord(Record):
+    """A prompt of a finished run that another was made of."""
+
+    run: str
+    """Where that run lay."""
+    sha256: str
+    """Of the file of its tensors."""
+    task_hash: str
+    """Of the task that it was made for."""
+    weight: float | None = None
+    """Its share of an average."""
+
+
+class CompositionRecord(Record):
+    """How a prompt was made of others, without training."""
+
+    how: Composition
+    parts: tuple[PartRecord, ...]
+
+
 class RunRecord(Record):
     """What a run is: written once, when it starts."""
 
     format: int = 1
-    origin: Literal["tune", "import"] = "tune"
+    origin: Literal["tune", "import", "compose"] = "tune"
     created: str
     options: TuneOptions
     model: ModelRecord
@@ -101,6 +123,7 @@ class RunRecord(Record):
     task_hash: str
     start_hash: str = ""
     """SHA-256 of the prompt of another run that tuning starts from; empty if it starts from none."""
+    composition: CompositionRecord | None = None
     environment: dict[str, str]
 
 
@@ -210,8 +233,9 @@ class TuneResult(Record):
     ways: tuple[WayRecord, ...]
     candidates: tuple[CandidateRecord, ...]
     text_validation_log_loss: float
-    start_gap: float
-    """Largest difference in log-probability between the start and the text prompt, on a validation row."""
+    start_gap: float | None
+    """Largest difference in log-probability between the start and the text prompt, on a validation row; None
+    where nothing was trained."""
     verdict: VerdictRecord
     band: BandRecord | None
     answer: str = TUNED_PROMPT
