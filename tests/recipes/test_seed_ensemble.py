@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +12,6 @@ from tests.tiny_folder import write_rows
 from tuningfork.errors import FormatError, PromptError
 from tuningfork.evaluation.ensemble import Ensemble, Member
 from tuningfork.evaluation.evaluate import Evaluator
-from tuningfork.events import Event, StepFinished
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT, TuneOptions
 from tuningfork.models.artefacts import InputPrompt
@@ -122,20 +124,59 @@ def test_a_loaded_run_answers_with_all_of_them(ensembled: RunFolder, model: Froz
     assert prediction.probabilities != pytest.approx(alone.probabilities, abs=1e-4)
 
 
-def test_a_run_that_was_cut_off_goes_on_to_the_same_ensemble(
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tuningfork.events import NullSink, StepFinished
+from tuningfork.library.run_folder import RunFolder
+from tuningfork.library.run_records import TuneOptions
+from tuningfork.recipes.tune import tune
+from tuningfork.tasks.task import load_task
+
+moment, task, options, runs = sys.argv[1:]
+
+
+class Killing:
+    def emit(self, event):
+        if moment == "step" and isinstance(event, StepFinished):
+            if event.candidate.endswith("all-seed1") and event.step == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killing(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+saved = RunFolder._save_tensors
+if moment == "saving":
+    RunFolder._save_tensors = lambda self, prompt, name, method: (
+        killing() if name == "prompt-2.safetensors" else saved(self, prompt, name, method)
+    )
+runs = Path(runs)
+begun = [RunFolder(found.parent) for found in runs.glob("*/run.json")]
+tune(
+    load_task(Path(task)), TuneOptions.model_validate_json(options), runs_folder=runs, sink=Killing(),
+    resume=begun[0] if begun else None,
+)
+"""
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_ensemble(
     ensembled: RunFolder, together: TuneOptions, model: FrozenModel, tmp_path: Path
 ) -> None:
-    class Cut(RecordingSink):
-        def emit(self, event: Event) -> None:
-            super().emit(event)
-            if isinstance(event, StepFinished) and event.candidate.endswith("all-seed1") and event.step == 2:
-                raise KeyboardInterrupt
-
-    every_step = together.model_copy(update={"checkpoint_every": 1})
-    with pytest.raises(KeyboardInterrupt):
-        tune(ensembled.task, every_step, runs_folder=tmp_path, model=model, sink=Cut())
-    (cut,) = [RunFolder(found.parent) for found in tmp_path.glob("*/run.json")]
-    assert not list(cut.path.glob("prompt*"))
+    every_step = together.model_copy(update={"checkpoint_every": 1, "device": "cpu", "dtype": "float32"})
+    for moment in ("step", "saving"):
+        killed = subprocess.run(
+            [
+                sys.executable, "-c", KILLED, moment, ensembled.path / "task.yaml",
+                every_step.model_dump_json(), tmp_path,
+            ],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        (cut,) = [RunFolder(found.parent) for found in tmp_path.glob("*/run.json")]
+        assert not (cut.path / "prompt.json").exists()
+        assert (cut.path / "prompt.safetensors").exists() is (moment == "saving")
     tune(cut.task, cut.record.options, resume=cut, model=model)
     assert [member.sha256 for member, _ in cut.load_members()] == [
         member.sha256 for member, _ in ensembled.load_members()
