@@ -27,6 +27,7 @@ GIVEN = {
     "checkpoint_every": ("--checkpoint-every", "1"),
     "seed": ("--seed", "5"),
     "num_seeds": ("--seeds", "2"),
+    "ensemble": ("--ensemble",),
     "refit": ("--refit", "no"),
     "num_folds": ("--folds", "4"),
     "num_repeats": ("--fold-repeats", "2"),

@@ -1,7 +1,7 @@
 """`tuningfork compose`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,7 +31,8 @@ def compose(
     model: MovedModelOption = None,
     device: DeviceOption = "auto",
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="Number format of the base. Default: the first run's.")
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option("--dtype", help="Number format of the base. Default: the first run's."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
