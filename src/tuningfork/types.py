@@ -6,9 +6,16 @@ Letters in shapes: `B` rows, `T` tokens, `P` virtual tokens, `H` hidden size, `L
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 TokenIds = Sequence[int]
 """Tokens of the vocabulary; in a prompt's rows, -1 - j is a place that its virtual token j fills."""
+
+Combine = Literal["vote", "mean"]
+"""How prompts answer together: by vote, or by the mean of the labels' probabilities."""
+
+Composition = Literal["concatenate", "average", "ensemble"]
+"""What is made of finished prompts: one behind the other, their mean, or several that answer together."""
 
 
 @dataclass(frozen=True, slots=True)

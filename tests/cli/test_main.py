@@ -8,7 +8,19 @@ import pytest
 import tuningfork
 from tests.commands import invoke
 
-COMMANDS = ("init", "tune", "run", "predict", "show", "similar", "export", "import", "demo", "doctor")
+COMMANDS = (
+    "init",
+    "tune",
+    "run",
+    "predict",
+    "show",
+    "similar",
+    "compose",
+    "export",
+    "import",
+    "demo",
+    "doctor",
+)
 HEAVY_PACKAGES = {"torch", "transformers", "numpy", "scipy", "sklearn", "pyarrow", "pydantic", "sacrebleu"}
 _PRINT_MODULES = """
 import atexit, sys

@@ -29,6 +29,7 @@ GIVEN = {
     "seed": ("--seed", "5"),
     "num_seeds": ("--seeds", "2"),
     "num_searched_seeds": ("--search-seeds", "2"),
+    "ensemble": ("--ensemble",),
     "refit": ("--refit", "no"),
     "num_folds": ("--folds", "4"),
     "num_repeats": ("--fold-repeats", "2"),

@@ -152,3 +152,63 @@ def test_reads_of_a_test_set_count_all_runs_beside_each_other(tmp_path: Path) ->
     assert counts == [1, 2, 1, 3, 4, 2]
     elsewhere = RunFolder.create(tmp_path / "more", "t", run_record(), task(tmp_path))
     assert elsewhere.count_test_read("one") == 1
+
+
+def test_prompts_that_answer_together_come_back_in_order(folder: RunFolder) -> None:
+    prompts = [InputPrompt(SOFT.embeddings + number) for number in range(3)]
+    records = [prompt_record("soft").model_copy(update={"seed": number}) for number in range(3)]
+    size = folder.save_members(records[0], list(zip(records, prompts, strict=True)), "vote")
+    files = ["prompt.safetensors", "prompt-2.safetensors", "prompt-3.safetensors"]
+    assert size == sum((folder.path / file).stat().st_size for file in files)
+    loaded = folder.load_members()
+    assert [(member.file, member.seed) for member, _ in loaded] == list(zip(files, range(3), strict=True))
+    for (_, ours), theirs in zip(loaded, prompts, strict=True):
+        assert torch.equal(ours.tensors()[0], theirs.embeddings)
+    record, first = folder.load_prompt()
+    assert (record.combine, len(record.members)) == ("vote", 3)
+    assert first is not None
+    assert torch.equal(first.tensors()[0], prompts[0].embeddings)
+
+
+def test_a_folder_in_the_making_is_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "made"
+
+    def make_half() -> None:
+        with RunFolder.making(path, run_record(), task(tmp_path)) as folder:
+            folder.save_prompt(prompt_record("soft"), SOFT)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_half()
+    assert list(tmp_path.iterdir()) == []
+    with RunFolder.making(path, run_record(), task(tmp_path)) as folder:
+        folder.save_prompt(prompt_record("soft"), SOFT)
+        assert not path.exists()
+    assert RunFolder.open(path).load_prompt()[0] == prompt_record("soft")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["made"]
+    with (
+        pytest.raises(RunError, match="made: exists already"),
+        RunFolder.making(path, run_record(), task(tmp_path)),
+    ):
+        pass
+
+
+def test_runs_of_before_still_load(folder: RunFolder) -> None:
+    folder.save_prompt(prompt_record("soft"), SOFT)
+    folder.save_result(tune_result())
+    for name, fields in (
+        ("run.json", ("composition",)),
+        ("prompt.json", ("members", "combine")),
+        ("result.json", ("answer",)),
+    ):
+        written = json.loads((folder.path / name).read_text(encoding="utf-8"))
+        for field in fields:
+            del written[field]
+        if name == "run.json":
+            del written["options"]["ensemble"]
+        (folder.path / name).write_text(json.dumps(written), encoding="utf-8")
+    assert folder.record == run_record()
+    assert folder.result == tune_result()
+    assert folder.result.answer == "tuned prompt"
+    assert folder.load_prompt()[0] == prompt_record("soft")
+    assert folder.load_members() == []

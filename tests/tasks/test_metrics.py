@@ -115,3 +115,27 @@ def test_an_unknown_metric_is_refused_with_a_hint() -> None:
 def test_metrics_are_found_by_their_own_name() -> None:
     assert all(get_metric(name).name == name for name in METRICS)
     assert isinstance(get_metric("chrf"), Metric)
+
+
+@pytest.mark.parametrize(
+    ("metric", "ours", "theirs", "is_same"),
+    [
+        ("accuracy", " Tea ", "Tea", True),
+        ("accuracy", "Tea", "tea", False),
+        ("chrf", "Tea\n", "Tea", True),
+        ("chrf", "Tea.", "Tea", False),
+        ("exact_match", "The tea!", "tea", True),
+        ("exact_match", "milk tea", "tea milk", False),
+        ("token_f1", "a Tea", "tea", True),
+        ("token_f1", "milk tea", "tea milk", False),
+        ("field_f1", '{"a": 1, "b": " x"}', '{"b": "x", "a": 1.0}', True),
+        ("field_f1", '{"a": [1, 2]}', '{"a": [2, 1]}', True),
+        ("field_f1", '{"a": 1}', '{"a": 2}', False),
+        ("field_f1", "no json ", "no json", True),
+        ("field_f1", "no json", "other", False),
+    ],
+)
+def test_answers_that_count_as_one(metric: str, ours: str, theirs: str, is_same: bool) -> None:
+    key = get_metric(metric).answer_key
+    assert (key(ours) == key(theirs)) is is_same
+    assert hash(key(ours)) is not None

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from tuningfork import __version__
-from tuningfork.cli import demo, doctor, init, predict, run, show, similar, transfer, tune
+from tuningfork.cli import compose, demo, doctor, init, predict, run, show, similar, transfer, tune
 from tuningfork.errors import TuningForkError
 from tuningfork.models.process import keep_freed_memory, let_waiting_threads_sleep
 
@@ -63,6 +63,7 @@ for name, command in (
     ("predict", predict.predict),
     ("show", show.show),
     ("similar", similar.similar),
+    ("compose", compose.compose),
     ("export", transfer.export_command),
     ("import", transfer.import_command),
     ("demo", demo.demo),

@@ -8,21 +8,36 @@ import typer
 
 from tuningfork.cli.options import DeviceOption, MovedModelOption, SkipOption
 from tuningfork.errors import DataError
+from tuningfork.types import Combine
 
 
 def predict(
-    run_path: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    run_or_source: Annotated[str, typer.Argument(metavar="[RUN]", help="Run folder; none with --prompts.")],
     source: Annotated[
-        str, typer.Argument(help="Rows to answer: .jsonl, .csv, .parquet, a dataset folder or name.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="SOURCE", help="Rows to answer: .jsonl, .csv, .parquet, a dataset folder or name."
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write (.jsonl). Default: standard output.")
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option("--prompts", help="Run folders that answer together, between commas: RUN_A,RUN_B."),
+    ] = None,
+    combine: Annotated[
+        Combine | None,
+        typer.Option(
+            "--combine", help="How several answer: mean of labels' probabilities (default there), or vote."
+        ),
     ] = None,
     model: MovedModelOption = None,
     device: DeviceOption = "auto",
     skip_bad_rows: SkipOption = False,
 ) -> None:
     """Answer every row of a file; each row comes back with a prediction."""
+    run_paths, rows = _runs_and_rows(run_or_source, source, prompts)
     if output is not None and output.suffix != ".jsonl":
         raise DataError(f"{output}: predictions are written as .jsonl; give a name that ends so")
     from rich.console import Console
@@ -30,13 +45,13 @@ def predict(
     from tuningfork.atomic import replacing
     from tuningfork.cli.progress import ProgressSink
     from tuningfork.events import StageAdvanced, StageFinished, StageStarted
-    from tuningfork.recipes.loaded_run import load_run
+    from tuningfork.recipes.loaded_run import load_runs
 
     started = time.perf_counter()
     console = Console(stderr=True)
     with ProgressSink(console) as sink:
-        loaded = load_run(run_path, model=model, device=device, sink=sink)
-        lines = loaded.predict_file(source, skip_bad_rows=skip_bad_rows, sink=sink)
+        loaded = load_runs(run_paths, combine=combine, model=model, device=device, sink=sink)
+        lines = loaded.predict_file(rows, skip_bad_rows=skip_bad_rows, sink=sink)
         if output is None:
             for line in lines:
                 typer.echo(line)
@@ -53,3 +68,22 @@ def predict(
         highlight=False,
         markup=False,
     )
+
+
+def _runs_and_rows(first: str, second: str | None, prompts: str | None) -> tuple[list[str], str]:
+    """The runs that answer, and where the rows are."""
+    if prompts is None:
+        if second is None:
+            raise DataError(
+                f"nothing to answer with, or no rows: found only {first!r}; give a run and rows, or "
+                "--prompts RUN_A,RUN_B and rows"
+            )
+        return [first], second
+    if second is not None:
+        raise DataError(
+            f"--prompts names the runs, so only rows are expected; found {first!r} and {second!r}"
+        )
+    named = [name.strip() for name in prompts.split(",") if name.strip()]
+    if not named:
+        raise DataError("--prompts: expected run folders between commas, found none")
+    return named, first

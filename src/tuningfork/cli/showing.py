@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tuningfork.cli.tables import method_name, print_candidates, print_predictions, print_result
 from tuningfork.library.run_folder import RunFolder
-from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT
+from tuningfork.library.run_records import TEXT_PROMPT, PromptRecord, RunRecord, TuneResult
 
 
 def show_run(path: Path, *, answers: int, as_json: bool) -> None:
@@ -39,13 +39,10 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
         return
     result = folder.result
     prompt = folder.load_prompt()[0]
-    chosen = (
-        f"{method_name(prompt.method or '', prompt.placement)}, learning rate {prompt.learning_rate:g}, "
-        f"{prompt.num_tokens} virtual tokens"
-        if prompt.kind == "soft"
-        else "the text prompt (nothing tuned was better on validation)"
-    )
-    console.print(f"Prompt    {chosen}", highlight=False, markup=False)
+    console.print(f"Prompt    {_chosen(record, result, prompt)}", highlight=False, markup=False)
+    for part in record.composition.parts if record.composition is not None else ():
+        share = "" if part.weight is None else f", share {part.weight:.3g}"
+        console.print(f"Part      {part.run} ({part.sha256[:12]}{share})", highlight=False, markup=False)
     held_out = (
         f"in {result.num_folds} folds to choose settings"
         if result.num_folds > 1
@@ -58,9 +55,24 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
     console.print()
     print_result(console, result)
     console.print()
-    print_candidates(console, result.candidates, result.metric)
+    if result.candidates:
+        print_candidates(console, result.candidates, result.metric)
     if answers:
-        print_predictions(console, folder.load_predictions(), [TEXT_PROMPT, TUNED_PROMPT], count=answers)
+        print_predictions(console, folder.load_predictions(), [TEXT_PROMPT, result.answer], count=answers)
+
+
+def _chosen(record: RunRecord, result: TuneResult, prompt: PromptRecord) -> str:
+    """What a run answers with."""
+    if prompt.kind == "text":
+        return "the text prompt (nothing tuned was better on validation)"
+    if record.composition is not None:
+        described = f"{result.answer} by {record.composition.how}"
+        return f"{described}, {prompt.num_tokens} virtual tokens" if not prompt.members else described
+    together = f"{result.answer}, each " if prompt.members else ""
+    return (
+        f"{together}{method_name(prompt.method or '', prompt.placement)}, "
+        f"learning rate {prompt.learning_rate:g}, {prompt.num_tokens} virtual tokens"
+    )
 
 
 def list_runs(parent: Path, *, as_json: bool) -> None:
@@ -96,7 +108,7 @@ def _in_short(folder: RunFolder) -> str:
     if not folder.is_finished:
         return "unfinished, tune --resume"
     result = folder.result
-    tuned = next(way for way in result.ways if way.name == TUNED_PROMPT)
+    tuned = next(way for way in result.ways if way.name == result.answer)
     return f"{result.metric} {tuned.score:.{result.digits}f}, {result.verdict.verdict}"
 
 

@@ -116,6 +116,12 @@ SearchedSeedsOption = Annotated[
     int, _training("--search-seeds", help="Seeds of every setting that take part in the search.", min=1)
 ]
 SeedsOption = Annotated[int, _training("--seeds", help="Trainings of the best setting.", min=1)]
+EnsembleOption = Annotated[
+    bool,
+    _training(
+        "--ensemble", help="Let the seeds answer together: K times the prompt's memory, each row run K times."
+    ),
+]
 RefitOption = Annotated[
     Literal["auto", "yes", "no"],
     _training("--refit", help="Train the best setting on the rows that chose it too; auto: below 50 rows."),

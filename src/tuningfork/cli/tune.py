@@ -67,6 +67,7 @@ def tune(
     seed: training.SeedOption = 0,
     num_seeds: training.SeedsOption = 3,
     num_searched_seeds: training.SearchedSeedsOption = 1,
+    ensemble: training.EnsembleOption = False,
     refit: training.RefitOption = "auto",
     num_folds: training.FoldsOption = 3,
     num_repeats: training.RepeatsOption = 1,

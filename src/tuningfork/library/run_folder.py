@@ -1,8 +1,11 @@
 """A run on disk: what was asked, what happened, what came out."""
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +14,16 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tuningfork.atomic import finish_replacing, write_text
-from tuningfork.errors import RunError
+from tuningfork.data.hashing import hash_file
+from tuningfork.errors import FormatError, RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
 from tuningfork.library.parts_file import load_parts, save_parts
-from tuningfork.library.run_records import PromptRecord, Record, RunRecord, TuneResult
+from tuningfork.library.run_records import MemberRecord, PromptRecord, Record, RunRecord, TuneResult
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.parts import PromptParts
 from tuningfork.tasks.task import Task, load_task, save_task
+from tuningfork.types import Combine
 
 R = TypeVar("R", bound=Record)
 
@@ -39,6 +44,7 @@ class RunFolder:
     prompt.json             the prompt that was chosen
     prompt.safetensors      its tensors, if it is soft
     prompt.parts.safetensors  what it was made of, if formats outside keep that apart
+    prompt-2.safetensors    those of the next, where several answer together
     test_predictions.jsonl  what each way of prompting answered on the test split
     result.json             the figures
     ```
@@ -69,6 +75,27 @@ class RunFolder:
         return folder
 
     @classmethod
+    @contextmanager
+    def making(cls, path: Path, record: RunRecord, task: Task) -> "Iterator[RunFolder]":
+        """A folder under another name, which becomes `path` if the block ends well, and is removed if not.
+
+        Raises:
+            RunError: if there is something at `path` already.
+        """
+        check_absent(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            save_task(task, temporary / _TASK)
+            write_text(temporary / _RUN, record.model_dump_json(indent=2))
+            yield cls(temporary)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """The run at `path`.
 
@@ -92,6 +119,11 @@ class RunFolder:
     def task(self) -> Task:
         """The task as it was used."""
         return load_task(self.path / _TASK)
+
+    @property
+    def prompt_path(self) -> Path:
+        """Where the tensors of the chosen prompt lie, if it is soft."""
+        return self.path / _SOFT_PROMPT
 
     @property
     def is_finished(self) -> bool:
@@ -136,16 +168,44 @@ class RunFolder:
         if parts is not None:
             save_parts(parts, self.path / _PARTS)
         if prompt is not None:
-            model = self.record.model
-            metadata = {
-                "base_weights_sha256": model.weights,
-                "base_tokenizer_sha256": model.tokenizer,
-                "base_chat_template_sha256": model.chat_template,
-                "method": record.method or "",
-            }
-            save_artefact(prompt, self.path / _SOFT_PROMPT, metadata)
+            self._save_tensors(prompt, _SOFT_PROMPT, record.method)
         write_text(self.path / _PROMPT, record.model_dump_json(indent=2))
         return len(record.text.encode()) if prompt is None else (self.path / _SOFT_PROMPT).stat().st_size
+
+    def save_members(
+        self, record: PromptRecord, members: Sequence[tuple[PromptRecord, SoftPrompt]], combine: Combine
+    ) -> int:
+        """Write soft prompts that answer together by `combine`, tensors first; return their size in bytes.
+
+        `record` says what the first of them is.
+        """
+        described, size = [], 0
+        for number, (member, prompt) in enumerate(members, start=1):
+            name = _SOFT_PROMPT if number == 1 else f"prompt-{number}.safetensors"
+            self._save_tensors(prompt, name, member.method)
+            size += (self.path / name).stat().st_size
+            fields = member.model_dump(include=set(MemberRecord.model_fields))
+            described.append(MemberRecord(file=name, sha256=hash_file(self.path / name), **fields))
+        together = record.model_copy(update={"members": tuple(described), "combine": combine})
+        write_text(self.path / _PROMPT, together.model_dump_json(indent=2))
+        return size
+
+    def load_members(self) -> list[tuple[MemberRecord, SoftPrompt]]:
+        """The soft prompts that answer together, with what they are; none if one prompt answers alone.
+
+        Raises:
+            RunError: if the run has not chosen a prompt yet.
+            FormatError: if a file is damaged, or is not the one that was saved.
+        """
+        loaded = []
+        for member in self._prompt_record().members:
+            path = self.path / Path(member.file).name
+            if path.is_file() and hash_file(path) != member.sha256:
+                raise FormatError(
+                    f"{path}: not the file that was saved (other SHA-256); tune or compose again"
+                )
+            loaded.append((member, load_artefact(path)[0]))
+        return loaded
 
     def load_prompt(self) -> tuple[PromptRecord, SoftPrompt | None]:
         """The chosen prompt and, if it is soft, its tensors.
@@ -154,12 +214,7 @@ class RunFolder:
             RunError: if the run has not chosen one yet.
             FormatError: if the file is damaged.
         """
-        if not (self.path / _PROMPT).is_file():
-            raise RunError(
-                f"{self.path}: no prompt has been chosen yet; "
-                f"go on with: tuningfork tune --resume {self.path}"
-            )
-        record = self._read(_PROMPT, PromptRecord)
+        record = self._prompt_record()
         soft = load_artefact(self.path / _SOFT_PROMPT)[0] if record.kind == "soft" else None
         return record, soft
 
@@ -189,17 +244,25 @@ class RunFolder:
 
     def count_test_read(self, test_hash: str) -> int:
         """Note that this run reads the test set, and return how many reads by runs beside it that makes."""
-        log = self.path.parent / _TEST_READS
-        entry = {
-            "test": test_hash,
-            "run": self.path.name,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        return count_test_read(self.path, test_hash)
+
+    def _save_tensors(self, prompt: SoftPrompt, name: str, method: str | None) -> None:
+        model = self.record.model
+        metadata = {
+            "base_weights_sha256": model.weights,
+            "base_tokenizer_sha256": model.tokenizer,
+            "base_chat_template_sha256": model.chat_template,
+            "method": method or "",
         }
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-        return sum(
-            json.loads(line)["test"] == test_hash for line in log.read_text(encoding="utf-8").splitlines()
-        )
+        save_artefact(prompt, self.path / name, metadata)
+
+    def _prompt_record(self) -> PromptRecord:
+        if not (self.path / _PROMPT).is_file():
+            raise RunError(
+                f"{self.path}: no prompt has been chosen yet; "
+                f"go on with: tuningfork tune --resume {self.path}"
+            )
+        return self._read(_PROMPT, PromptRecord)
 
     def _read(self, name: str, kind: type[R]) -> R:
         try:
@@ -207,6 +270,29 @@ class RunFolder:
         except (OSError, ValidationError, UnicodeDecodeError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{self.path / name}: cannot be read ({reason})") from error
+
+
+def check_absent(path: Path) -> None:
+    """Check that a run can be made at `path`.
+
+    Raises:
+        RunError: if there is something.
+    """
+    if path.exists():
+        raise RunError(f"{path}: exists already; name another folder, or remove it")
+
+
+def count_test_read(run: Path, test_hash: str) -> int:
+    """`RunFolder.count_test_read` of a run that is yet to lie at `run`, in a folder that exists."""
+    log = run.parent / _TEST_READS
+    entry = {
+        "test": test_hash,
+        "run": run.name,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+    return sum(json.loads(line)["test"] == test_hash for line in log.read_text(encoding="utf-8").splitlines())
 
 
 class MetricsFile:

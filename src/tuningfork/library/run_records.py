@@ -5,12 +5,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from tuningfork.tuning.soft.defaults import Placement
+from tuningfork.types import Combine, Composition
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT = "no prompt", "text prompt", "tuned prompt"
-"""Names of the ways of prompting that every result has."""
+"""Names of the ways of prompting that every result of `tune` has."""
+COMPOSED_PROMPT = "composed prompt"
+"""The name of a prompt that was made of others, in place of a tuned one."""
 
 
 class Record(BaseModel):
@@ -58,6 +61,8 @@ class TuneOptions(Record):
     """Trainings of the chosen setting, each with another order of the rows."""
     num_searched_seeds: int = Field(default=1, ge=1)
     """Seeds of every setting that take part in the search."""
+    ensemble: bool = False
+    """Whether these trainings answer together: K times the memory of a prompt, each row run K times."""
     refit: Literal["auto", "yes", "no"] = "auto"
     """Whether the chosen setting is trained on validation rows too; auto does below 50 rows together.
 
@@ -103,11 +108,31 @@ class ModelRecord(Record):
     """`shared` or `plain`."""
 
 
+class PartRecord(Record):
+    """A prompt of a finished run that another was made of."""
+
+    run: str
+    """Where that run lay."""
+    sha256: str
+    """Of the file of its tensors."""
+    task_hash: str
+    """Of the task that it was made for."""
+    weight: float | None = None
+    """Its share of an average."""
+
+
+class CompositionRecord(Record):
+    """How a prompt was made of others, without training."""
+
+    how: Composition
+    parts: tuple[PartRecord, ...]
+
+
 class RunRecord(Record):
     """What a run is: written once, when it starts."""
 
     format: int = 1
-    origin: Literal["tune", "import"] = "tune"
+    origin: Literal["tune", "import", "compose"] = "tune"
     created: str
     options: TuneOptions
     model: ModelRecord
@@ -116,7 +141,23 @@ class RunRecord(Record):
     task_hash: str
     start_hash: str = ""
     """SHA-256 of the prompt of another run that tuning starts from; empty if it starts from none."""
+    composition: CompositionRecord | None = None
     environment: dict[str, str]
+
+
+class MemberRecord(Record):
+    """One of several prompts that answer together."""
+
+    file: str
+    """Its tensors, in the folder of the run."""
+    sha256: str
+    """Of that file."""
+    method: str | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    num_tokens: int
+    placement: Placement = "front"
+    num_placed_tokens: int = 0
 
 
 class PromptRecord(Record):
@@ -133,6 +174,9 @@ class PromptRecord(Record):
     placement: Placement = "front"
     num_placed_tokens: int = 0
     """Virtual tokens with places of their own, which rows are rendered with."""
+    members: tuple[MemberRecord, ...] = ()
+    """Prompts that answer together, this one first; none if it answers alone."""
+    combine: Combine | None = None
 
 
 class WayRecord(Record):
@@ -208,12 +252,15 @@ class TuneResult(Record):
     ways: tuple[WayRecord, ...]
     candidates: tuple[CandidateRecord, ...]
     text_validation_log_loss: float
-    start_gap: float
-    """Largest difference in log-probability between the start and the text prompt, on a validation row."""
+    start_gap: float | None
+    """Largest difference in log-probability between the start and the text prompt, on a validation row; None
+    where nothing was trained."""
     advice: tuple[str, ...] = ()
     """What the losses of the search say about its settings."""
     verdict: VerdictRecord
     band: BandRecord | None
+    answer: str = TUNED_PROMPT
+    """The way of prompting that the run answers with, and that the verdict is on."""
     test_reads: int
     """How often this test set has been read by runs in this folder, this one included."""
     base_is_unchanged: bool

@@ -11,11 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, PromptError
 from tuningfork.models.artefacts import KeyValuePrefix, SoftPrompt
-from tuningfork.models.batch import batches_by_length
 from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.identity import BaseIdentity, identify
+from tuningfork.models.mixing import mixed_batches
 from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import PrefixState
@@ -204,6 +204,8 @@ class FrozenModel:
             ValueError: if there is no choice, or one has no tokens.
         """
         prefixes = self._checked_choices(rows, prefix, choices)
+        if len(prefixes) > 1 and any(state.head is not None for state in prefixes):
+            raise PromptError("rows with heads of their own cannot be mixed in one batch")
         scores = self._path.score(rows, prefixes, choices)
         if not normalizes_length or prefixes[0].head is not None:
             return scores
@@ -213,7 +215,7 @@ class FrozenModel:
     def score(
         self,
         rows: Sequence[TokenIds],
-        prefix: PrefixState,
+        prefix: Prefixes,
         choices: Sequence[TokenIds],
         *,
         normalizes_length: bool = False,
@@ -227,12 +229,12 @@ class FrozenModel:
             ValueError: if there is no choice, or one has no tokens.
         """
         # No row is run before all are known to fit.
-        self._checked_choices(rows, prefix, choices)
+        prefixes = self._checked_choices(rows, prefix, choices)
         scores = torch.empty(len(rows), len(choices))
-        for indices in batches_by_length([len(row) for row in rows], batch_size):
+        for indices, states in mixed_batches([len(row) for row in rows], prefixes, batch_size):
             some = [rows[i] for i in indices]
             scores[indices] = self.choice_log_probabilities(
-                some, prefix, choices, normalizes_length=normalizes_length
+                some, states, choices, normalizes_length=normalizes_length
             ).cpu()
         return scores
 
@@ -240,7 +242,7 @@ class FrozenModel:
     def generate(
         self,
         rows: Sequence[TokenIds],
-        prefix: PrefixState,
+        prefix: Prefixes,
         sampling: SamplingOptions,
         *,
         batch_size: int = 16,
@@ -253,9 +255,9 @@ class FrozenModel:
         """
         prefixes = self._checked_words(rows, prefix, extra=sampling.max_new_tokens - 1)
         answers: list[list[int]] = [[] for _ in rows]
-        for indices in batches_by_length([len(row) for row in rows], batch_size):
+        for indices, states in mixed_batches([len(row) for row in rows], prefixes, batch_size):
             choose = TokenChooser(sampling, [sampling.seed + i for i in indices])
-            made = self._path.generate([rows[i] for i in indices], prefixes, choose)
+            made = self._path.generate([rows[i] for i in indices], states, choose)
             for index, tokens in zip(indices, made, strict=True):
                 answers[index] = tokens
         return answers
@@ -297,16 +299,14 @@ class FrozenModel:
         if not choices or not all(choices):
             raise ValueError(f"every choice needs at least one token, found {[list(c) for c in choices]}")
         heads = [state.head for state in ([prefix] if isinstance(prefix, PrefixState) else prefix)]
-        if not any(heads):
-            return self._checked(rows, prefix, extra=max(len(choice) for choice in choices) - 1)
-        if len(heads) > 1 or heads[0] is None:
-            raise PromptError("rows whose prompts have heads of their own cannot be mixed in one batch")
-        if (count := heads[0].num_labels) != len(choices):
-            raise PromptError(
-                f"the prompt's head tells {count} labels apart, found {len(choices)} choices; "
-                "use it with the labels it was tuned for"
-            )
-        return self._checked(rows, prefix, extra=0)
+        for count in (head.num_labels for head in heads if head is not None):
+            if count != len(choices):
+                raise PromptError(
+                    f"the prompt's head tells {count} labels apart, found {len(choices)} choices; "
+                    "use it with the labels it was tuned for"
+                )
+        runs_choices = any(head is None for head in heads)
+        return self._checked(rows, prefix, extra=max(map(len, choices)) - 1 if runs_choices else 0)
 
     def _checked_words(
         self, rows: Sequence[TokenIds], prefix: Prefixes, *, extra: int
@@ -324,12 +324,13 @@ class FrozenModel:
         lengths = [len(row) for row in rows]
         if 0 in lengths:
             raise ValueError(f"every row needs at least one token, found none in row {lengths.index(0)}")
+        longest = 0
         for row, state in zip(rows, prefixes if len(prefixes) > 1 else prefixes * len(rows), strict=False):
             if (lowest := min(row)) < -state.num_places:
                 raise PromptError(
                     f"a row has a place for virtual token {-lowest}, the prompt fills {state.num_places}"
                 )
-        longest = max(lengths, default=0) + max(p.num_tokens for p in prefixes) + extra
+            longest = max(longest, len(row) + state.num_tokens + extra)
         if self.maximum_length is not None and longest > self.maximum_length:
             raise ContextLengthError(
                 f"prompt + input + answer = {longest} tokens; the model's maximum is {self.maximum_length}"

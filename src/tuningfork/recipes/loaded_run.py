@@ -1,7 +1,7 @@
 """A finished run in use: its prompt on its base model."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,40 +12,56 @@ from tuningfork.data.columns import to_example
 from tuningfork.data.example import Example, Message
 from tuningfork.data.readers import read_rows
 from tuningfork.data.rows import RawRow
-from tuningfork.errors import ContextLengthError, DataError, ModelError
-from tuningfork.evaluation.evaluate import Evaluator, Prediction
+from tuningfork.errors import ContextLengthError, DataError, ModelError, PromptError
+from tuningfork.evaluation.ensemble import Ensemble, Member
+from tuningfork.evaluation.evaluate import Prediction
 from tuningfork.events import EventSink, Notice, NullSink
 from tuningfork.library.run_folder import RunFolder
-from tuningfork.library.run_records import PromptRecord
+from tuningfork.library.run_records import MemberRecord, PromptRecord
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.arrangement import arrange
 from tuningfork.recipes.environment import identity_of
 from tuningfork.recipes.task_file import columns_of
+from tuningfork.types import Combine
 
 _ROWS_PER_CHUNK = 64
 
 
 class LoadedRun:
-    """The prompt that a run chose, read by its base model once and ready to answer."""
+    """The prompt that a run chose, or those that answer together, read by the base model and ready to answer.
 
-    def __init__(self, folder: RunFolder, model: FrozenModel) -> None:
+    With `others`, runs that answer the same question, all their prompts answer together, each to rows as the
+    task of its own run writes them; the task of the first run says what counts as one answer.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        model: FrozenModel,
+        *,
+        others: Sequence[RunFolder] = (),
+        combine: Combine | None = None,
+    ) -> None:
+        """Read the prompts; `combine` says how several answer, by default as the run did that has them.
+
+        Raises:
+            PromptError: if the runs do not answer the same question, or cannot be combined so.
+        """
         self.folder = folder
         self.task = folder.task
         self.model = model
         self.prompt_record: PromptRecord
         self.soft_prompt: SoftPrompt | None
         self.prompt_record, self.soft_prompt = folder.load_prompt()
-        self.renderer = arrange(
-            self.task,
-            model.tokenizer,
-            self.prompt_record.placement,
-            self.prompt_record.num_placed_tokens or None,
-        ).renderer
-        with torch.no_grad():
-            self._prefix = model.prefix([self.soft_prompt or self.renderer.prefix_ids])
-        self._evaluator = Evaluator(model, self.task, self.renderer)
+        for other in others:
+            _check_question(folder, other)
+        self._members = [member for each in (folder, *others) for member in _members(each, model)]
+        self.renderer = self._members[0].renderer
+        self._ensemble = Ensemble(
+            model, self.task, self._members, combine=combine or self.prompt_record.combine
+        )
 
     def answer(self, inputs: str | Mapping[str, str]) -> Prediction:
         """Answer one input: its text, or a text for each variable of the task.
@@ -84,7 +100,7 @@ class LoadedRun:
         """Answer `examples` in order, some at a time, so that any number fits in memory."""
         waiting = iter(examples)
         while chunk := list(islice(waiting, _ROWS_PER_CHUNK)):
-            yield from self._evaluator.predict(self._prefix, chunk)
+            yield from self._ensemble.predict(chunk)
 
     def predict_file(
         self, source: str, *, skip_bad_rows: bool = False, sink: EventSink | None = None
@@ -105,7 +121,7 @@ class LoadedRun:
         )
         usable = self._usable(rows, skip_bad_rows=skip_bad_rows, sink=report)
         while chunk := list(islice(usable, _ROWS_PER_CHUNK)):
-            predictions = self._evaluator.predict(self._prefix, [example for _, example in chunk])
+            predictions = self._ensemble.predict([example for _, example in chunk])
             for (row, _), prediction in zip(chunk, predictions, strict=True):
                 answer: dict[str, object] = {**row.values, "prediction": prediction.text}
                 if prediction.probabilities is not None:
@@ -132,12 +148,13 @@ class LoadedRun:
     def _check_length(self, example: Example) -> None:
         if self.model.maximum_length is None:
             return
-        # What is to be answered has no target yet, so that there must be room for the longest answer.
-        self.renderer.check_length(
-            replace(example, targets=()),
-            self.model.maximum_length,
-            self._prefix.num_tokens - len(self.renderer.prefix_ids),
-        )
+        for member in self._members:
+            # What is to be answered has no target yet, so that there must be room for the longest answer.
+            member.renderer.check_length(
+                replace(example, targets=()),
+                self.model.maximum_length,
+                member.prefix.num_tokens - len(member.renderer.prefix_ids),
+            )
 
 
 def load_run(
@@ -152,7 +169,25 @@ def load_run(
         RunError: if there is no such run, or it has chosen no prompt.
         ModelError: if the base model cannot be loaded or is another one.
     """
-    folder = RunFolder.open(Path(path))
+    return load_runs([path], model=model, device=device, sink=sink)
+
+
+def load_runs(
+    paths: Sequence[str | Path],
+    *,
+    combine: Combine | None = None,
+    model: str | None = None,
+    device: str = "auto",
+    sink: EventSink | None = None,
+) -> LoadedRun:
+    """Load the prompts of the runs at `paths`, which answer together, with their common base model.
+
+    Raises:
+        RunError: if there is no such run, or one has chosen no prompt.
+        ModelError: if the base model cannot be loaded or is another one.
+        PromptError: if the runs do not answer the same question, or cannot be combined by `combine`.
+    """
+    folder, *others = [RunFolder.open(Path(path)) for path in paths]
     record = folder.record.model
     report = sink or NullSink()
     base = load_model(
@@ -161,10 +196,36 @@ def load_run(
         dtype=record.dtype if device == "auto" else "auto",
         announce=lambda message: report.emit(Notice(message)),
     )
-    changed = identity_of(record).differences(base.identity())
-    if changed:
-        raise ModelError(
-            f"{base.name}: not the base model that {path} was tuned for (other {', '.join(changed)}); "
-            "name the right one with --model"
+    for each in (folder, *others):
+        changed = identity_of(each.record.model).differences(base.identity())
+        if changed:
+            raise ModelError(
+                f"{base.name}: not the base model that {each.path} was tuned for (other "
+                f"{', '.join(changed)}); name the right one with --model"
+            )
+    return LoadedRun(folder, base, others=others, combine=combine)
+
+
+@torch.no_grad()
+def _members(folder: RunFolder, model: FrozenModel) -> list[Member]:
+    """What answers for the run in `folder`: its prompt, or its prompts."""
+    record, soft = folder.load_prompt()
+    prompts: list[tuple[PromptRecord | MemberRecord, SoftPrompt | None]] = [*folder.load_members()]
+    members = []
+    for member, prompt in prompts or [(record, soft)]:
+        placed = member.num_placed_tokens or None
+        renderer = arrange(folder.task, model.tokenizer, member.placement, placed).renderer
+        members.append(Member(model.prefix([prompt or renderer.prefix_ids]), renderer))
+    return members
+
+
+def _check_question(folder: RunFolder, other: RunFolder) -> None:
+    """Check that the tasks of two runs read the same inputs and give the same kind of answer."""
+    ours, theirs = folder.task, other.task
+    inputs = [sorted(task.template.variables) for task in (ours, theirs)]
+    if (ours.type, ours.is_conversation, inputs[0]) != (theirs.type, theirs.is_conversation, inputs[1]):
+        raise PromptError(
+            f"{other.path}: cannot answer together with {folder.path}: task {theirs.name} ({theirs.type} of "
+            f"{', '.join(inputs[1]) or 'conversations'}) is not task {ours.name} ({ours.type} of "
+            f"{', '.join(inputs[0]) or 'conversations'})"
         )
-    return LoadedRun(folder, base)

@@ -67,6 +67,11 @@ def export_run(
         raise FormatError(
             f"{path}: this run chose the text prompt, and {_NAMES[format]} holds only soft prompts"
         )
+    if record.members:
+        raise FormatError(
+            f"{path}: this run answers with {len(record.members)} prompts together, and {_NAMES[format]} "
+            "holds one; tune without --ensemble to export it"
+        )
     _check_peft_type(format, peft_type)
     if format != "peft":
         write = export_npy if format == "npy" else export_caikit

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,10 @@ from torch import Tensor
 
 from tuningfork.data.example import Example
 from tuningfork.errors import RunError
-from tuningfork.evaluation.evaluate import Evaluation, Evaluator
-from tuningfork.evaluation.statistics import mean_interval, paired_difference
+from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.events import EventSink, FanOutSink, Notice, NullSink, StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import (
-    NO_PROMPT,
-    TEXT_PROMPT,
     TUNED_PROMPT,
     BandRecord,
     CandidateRecord,
@@ -26,20 +24,26 @@ from tuningfork.library.run_records import (
     RunRecord,
     TuneOptions,
     TuneResult,
-    VerdictRecord,
-    WayRecord,
 )
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.advice import advise
-from tuningfork.recipes.baselines import FewShot, choose_few_shot
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.prompt_transfer import prompt_hash
+from tuningfork.recipes.proof import (
+    Way,
+    baseline_ways,
+    evaluate_ways,
+    prediction_rows,
+    verdict_on,
+    way_records,
+)
 from tuningfork.recipes.search import CandidateOutcome, Search, SearchResult
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
+from tuningfork.recipes.seed_ensemble import SeedEnsemble, answers_for_its_best, check_seeds, ensemble_of
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.tasks.verbalizer import Verbalizer
@@ -50,17 +54,17 @@ _TIE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way of prompting, before it meets the test split."""
+class _Tuned:
+    """What a search has come to, saved before the test split is looked at."""
 
-    name: str
-    prefix: PrefixState
-    evaluator: Evaluator
-    """Renders rows as the prompt needs them."""
-    seconds: float
-    peak_memory_bytes: int
-    trained_parameters: int
-    stored_bytes: int
+    ways: list[Way]
+    """The tuned prompt, and behind it several seeds together, where that was asked for."""
+    answer: str
+    """Which of them the run answers with."""
+    is_soft: bool
+    """Whether it is the first seed, and not the text prompt."""
+    seeds: Evaluator
+    """Of every seed of the chosen setting."""
 
 
 def tune(
@@ -105,6 +109,7 @@ class _Tuning:
         self._options = options
         self._sink = sink
         self._model = model
+        check_seeds(options)
         self._prepared = prepare(task, self._model, options, sink)
         self._evaluator = self._evaluator_of(self._prepared.renderer)
 
@@ -123,16 +128,13 @@ class _Tuning:
         text_prefix = self._model.prefix([self._prepared.renderer.prefix_ids])
         gap = self._announce(space, candidates, text_prefix)
         text_validation = self._judge(self._prepared.renderer, self._prepared.validation)(text_prefix)
-        started = time.perf_counter()
-        few_shot = choose_few_shot(self._prepared, self._model, self._evaluator, seed=self._options.seed)
-        few_shot_seconds = time.perf_counter() - started
-        baseline_memory = peak_memory_bytes(self._model.device)
+        ways = baseline_ways(self._prepared, self._model, text_prefix, seed=self._options.seed)
         found, search = self._search(space, candidates)
-        outcomes = found.seeds
-        chosen = outcomes[0] if self._is_better_than_text(found.winner, text_validation) else None
-        ways = self._ways(text_prefix, few_shot, few_shot_seconds, baseline_memory)
-        ways.append(self._tuned_way(chosen, outcomes, search, space, text_prefix))
-        return self._finish(ways, found, search, text_validation, gap)
+        if self._is_better_than_text(found.winner, text_validation):
+            tuned = self._keep_tuned(found, search, space)
+        else:
+            tuned = self._keep_text(found, search, space, text_prefix)
+        return self._finish([*ways, *tuned.ways], tuned, found, search, text_validation, gap)
 
     def _evaluator_of(self, renderer: RowRenderer) -> Evaluator:
         return Evaluator(self._model, self._prepared.task, renderer)
@@ -241,79 +243,96 @@ class _Tuning:
             return False
         return True
 
-    def _ways(
-        self, text_prefix: PrefixState, few_shot: FewShot | None, few_shot_seconds: float, memory: int
-    ) -> list[Way]:
-        renderer, evaluator = self._prepared.renderer, self._evaluator
-        words = len(renderer.prefix_text.encode())
-        bare = self._model.prefix([renderer.bare_prefix_ids])
-        ways = [
-            Way(NO_PROMPT, bare, evaluator, 0.0, memory, 0, 0),
-            Way(TEXT_PROMPT, text_prefix, evaluator, 0.0, memory, 0, words),
-        ]
-        if few_shot is not None:
-            name = f"few-shot, {few_shot.num_demonstrations} rows"
-            prefix = self._model.prefix([few_shot.prefix_ids])
-            ways.append(Way(name, prefix, evaluator, few_shot_seconds, memory, 0, few_shot.stored_bytes))
-        return ways
-
-    def _tuned_way(
-        self,
-        chosen: TrainingOutcome | None,
-        outcomes: Sequence[TrainingOutcome],
-        search: Search,
-        space: SearchSpace,
-        text_prefix: PrefixState,
-    ) -> Way:
-        """Save what was chosen, before the test split is looked at."""
+    def _keep_text(
+        self, found: SearchResult, search: Search, space: SearchSpace, text_prefix: PrefixState
+    ) -> _Tuned:
+        """Save the text prompt as what was chosen."""
         text = self._prepared.renderer.prefix_text
-        seconds = sum(record.seconds for record in _candidate_records(search, outcomes))
-        memory = peak_memory_bytes(self._model.device)
-        if chosen is None:
-            record = PromptRecord(kind="text", text=text, num_tokens=text_prefix.num_tokens)
-            stored = self._folder.save_prompt(record, None)
-            return Way(TUNED_PROMPT, text_prefix, self._evaluator, seconds, memory, 0, stored)
+        record = PromptRecord(kind="text", text=text, num_tokens=text_prefix.num_tokens)
+        way = Way(
+            name=TUNED_PROMPT,
+            evaluate=partial(self._evaluator.evaluate, text_prefix),
+            seconds=_seconds(search, found.seeds),
+            peak_memory_bytes=peak_memory_bytes(self._model.device),
+            trained_parameters=0,
+            stored_bytes=self._folder.save_prompt(record, None),
+        )
+        return _Tuned([way], TUNED_PROMPT, False, self._evaluator_of(_renderer(space, found)))
+
+    def _keep_tuned(self, found: SearchResult, search: Search, space: SearchSpace) -> _Tuned:
+        """Save the best seed, or, where they answer together, all of them."""
+        chosen, evaluator = found.seeds[0], self._evaluator_of(_renderer(space, found))
+        way = Way(
+            name=TUNED_PROMPT,
+            evaluate=partial(evaluator.evaluate, self._prefix_of(chosen)),
+            seconds=_seconds(search, found.seeds),
+            peak_memory_bytes=peak_memory_bytes(self._model.device),
+            trained_parameters=chosen.num_trained_parameters,
+            stored_bytes=0,
+        )
+        ensemble = None
+        if self._options.ensemble:
+            ensemble = ensemble_of(
+                found, self._model, self._prepared.task, _renderer(space, found), self._sink
+            )
+        if ensemble is not None and self._answers_together(found, space, ensemble):
+            members = [(self._prompt_record(seed, space), seed.prompt) for seed in ensemble.seeds]
+            stored = self._folder.save_members(members[0][0], members, ensemble.together.combine)
+            answer, single = ensemble.name, stored // len(members)
+        else:
+            record = self._prompt_record(chosen, space)
+            answer, single = TUNED_PROMPT, self._folder.save_prompt(record, chosen.prompt, chosen.parts)
+        ways = [replace(way, stored_bytes=single)]
+        if ensemble is not None:
+            ways.append(
+                replace(
+                    way,
+                    name=ensemble.name,
+                    evaluate=ensemble.together.evaluate,
+                    trained_parameters=way.trained_parameters * len(ensemble.seeds),
+                    stored_bytes=single * len(ensemble.seeds),
+                )
+            )
+        return _Tuned(ways, answer, True, evaluator)
+
+    def _answers_together(self, found: SearchResult, space: SearchSpace, ensemble: SeedEnsemble) -> bool:
+        held_out = None
+        if space.rows[found.winner.candidate.placement].refit is None:
+            held_out = ensemble.together.validate(self._prepared.validation)
+        return answers_for_its_best(found, ensemble, held_out, self._sink)
+
+    def _prompt_record(self, chosen: TrainingOutcome, space: SearchSpace) -> PromptRecord:
         candidate = chosen.candidate
-        arrangement = space.rows[candidate.placement].arrangement
-        record = PromptRecord(
+        return PromptRecord(
             kind="soft",
-            text=text,
+            text=self._prepared.renderer.prefix_text,
             method=candidate.method.name,
             learning_rate=candidate.arguments.learning_rate,
             seed=candidate.arguments.seed,
             num_tokens=chosen.prompt.num_virtual_tokens,
             placement=candidate.placement,
-            num_placed_tokens=arrangement.num_placed_tokens,
-        )
-        stored = self._folder.save_prompt(record, chosen.prompt, chosen.parts)
-        return Way(
-            TUNED_PROMPT,
-            self._prefix_of(chosen),
-            self._evaluator_of(arrangement.renderer),
-            seconds,
-            memory,
-            chosen.num_trained_parameters,
-            stored,
+            num_placed_tokens=space.rows[candidate.placement].arrangement.num_placed_tokens,
         )
 
     def _finish(
         self,
         ways: Sequence[Way],
+        tuned: _Tuned,
         found: SearchResult,
         search: Search,
         text_validation: Validation,
         gap: float,
     ) -> RunFolder:
         """Read the test split, once, with every way of prompting."""
-        prepared, metric = self._prepared, self._evaluator.metric
-        winner, outcomes = found.winner, found.seeds
+        prepared, metric, seed = self._prepared, self._evaluator.metric, self._options.seed
         reads = self._folder.count_test_read(prepared.test_hash)
-        self._sink.emit(StageStarted("test", len(ways) + len(outcomes) - 1, "prompts"))
+        self._sink.emit(StageStarted("test", len(ways) + len(found.seeds) - tuned.is_soft, "prompts"))
         started = time.perf_counter()
-        evaluations = {way.name: way.evaluator.evaluate(way.prefix, prepared.test) for way in ways}
-        band = self._band(outcomes, ways[-1].evaluator, evaluations[TUNED_PROMPT])
+        evaluations = evaluate_ways(ways, prepared.test)
+        known = [evaluations[TUNED_PROMPT].mean_score] if tuned.is_soft else []
+        band = self._band(found.seeds, tuned.seeds, known)
         self._sink.emit(StageFinished("test", time.perf_counter() - started))
-        self._save_predictions(evaluations)
+        self._folder.save_predictions(prediction_rows(prepared.test, evaluations))
         self._folder.save_result(
             TuneResult(
                 metric=metric.name,
@@ -323,13 +342,14 @@ class _Tuning:
                 num_validation=0 if prepared.is_cross_validated else len(prepared.validation),
                 num_folds=len(prepared.folds),
                 num_test=len(prepared.test),
-                ways=tuple(self._way_record(way, evaluations[way.name]) for way in ways),
-                candidates=tuple(_candidate_records(search, outcomes)),
+                ways=way_records(ways, evaluations, metric, seed=seed),
+                candidates=tuple(_candidate_records(search, found.seeds)),
                 text_validation_log_loss=text_validation.log_loss,
                 start_gap=gap,
-                advice=tuple(advise(search.outcomes.values(), winner, text_validation)),
-                verdict=self._verdict(evaluations),
+                advice=tuple(advise(search.outcomes.values(), found.winner, text_validation)),
+                verdict=verdict_on(tuned.answer, evaluations, metric, seed=seed),
                 band=band,
+                answer=tuned.answer,
                 test_reads=reads,
                 base_is_unchanged=self._model.identity(fresh=True) == identity_of(self._folder.record.model),
                 seconds=self._earlier_seconds + time.perf_counter() - self._started,
@@ -338,69 +358,29 @@ class _Tuning:
         return self._folder
 
     def _band(
-        self, outcomes: Sequence[TrainingOutcome], evaluator: Evaluator, chosen: Evaluation
+        self, outcomes: Sequence[TrainingOutcome], evaluator: Evaluator, known: Sequence[float]
     ) -> BandRecord | None:
-        """Test scores over the seeds of the chosen setting; nothing is chosen by them."""
+        """Test scores over the seeds of the chosen setting, the first of them `known`; nothing is chosen."""
         if len(outcomes) < 2:
             return None
-        others = [evaluator.evaluate(self._prefix_of(o), self._prepared.test) for o in outcomes[1:]]
-        scores = [chosen.mean_score, *(evaluation.mean_score for evaluation in others)]
+        others = [
+            evaluator.evaluate(self._prefix_of(outcome), self._prepared.test)
+            for outcome in outcomes[len(known) :]
+        ]
+        scores = [*known, *(evaluation.mean_score for evaluation in others)]
         return BandRecord(
             num_seeds=len(scores), minimum=min(scores), median=float(np.median(scores)), maximum=max(scores)
         )
 
-    def _way_record(self, way: Way, evaluation: Evaluation) -> WayRecord:
-        bounds = (0.0, self._evaluator.metric.maximum)
-        interval = mean_interval(
-            evaluation.scores, bounds=bounds, rng=np.random.default_rng(self._options.seed)
-        )
-        return WayRecord(
-            name=way.name,
-            num_rows=len(evaluation.scores),
-            score=evaluation.mean_score,
-            low=interval.low,
-            high=interval.high,
-            log_loss=evaluation.mean_log_loss,
-            seconds=way.seconds,
-            peak_memory_bytes=way.peak_memory_bytes,
-            trained_parameters=way.trained_parameters,
-            stored_bytes=way.stored_bytes,
-        )
 
-    def _verdict(self, evaluations: dict[str, Evaluation]) -> VerdictRecord:
-        metric = self._evaluator.metric
-        difference = paired_difference(
-            evaluations[TUNED_PROMPT].scores,
-            evaluations[TEXT_PROMPT].scores,
-            bounds=(0.0, metric.maximum),
-            higher_is_better=metric.higher_is_better,
-            rng=np.random.default_rng(self._options.seed),
-        )
-        return VerdictRecord(
-            verdict=difference.verdict,
-            difference=difference.mean,
-            low=difference.interval.low,
-            high=difference.interval.high,
-            num_rows=difference.n,
-            needed_rows=difference.needed_n,
-            mcnemar_p=difference.mcnemar_p,
-            sentence=difference.sentence(metric.name, ("the tuned prompt", "the text prompt")),
-        )
+def _renderer(space: SearchSpace, found: SearchResult) -> RowRenderer:
+    """Renders rows as the prompts of the winner's setting need them."""
+    return space.rows[found.winner.candidate.placement].arrangement.renderer
 
-    def _save_predictions(self, evaluations: dict[str, Evaluation]) -> None:
-        rows = [
-            {
-                "source": example.source,
-                "inputs": dict(example.inputs)
-                or [{"role": m.role, "content": m.content} for m in example.messages],
-                "targets": list(example.targets),
-                "predictions": {name: e.predictions[index] for name, e in evaluations.items()},
-                "scores": {name: e.scores[index] for name, e in evaluations.items()},
-                "log_losses": {name: e.log_losses[index] for name, e in evaluations.items()},
-            }
-            for index, example in enumerate(self._prepared.test)
-        ]
-        self._folder.save_predictions(rows)
+
+def _seconds(search: Search, seeds: Sequence[TrainingOutcome]) -> float:
+    """Of all trainings of a search."""
+    return sum(record.seconds for record in _candidate_records(search, seeds))
 
 
 def _described(candidate: Candidate) -> str:

@@ -8,7 +8,7 @@ import json
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,13 @@ class Metric:
     """How one prediction is scored against the references of its row.
 
     `score(prediction, references)` takes at least one reference, is deterministic, and returns a number from
-    0 to `maximum`. `digits` is how many decimals are shown.
+    0 to `maximum`. `digits` is how many decimals are shown. `answer_key(answer)` is equal for answers that
+    count as the same one, as it ignores what the score does: case and punctuation, say.
     """
 
     name: str
     score: Score
+    answer_key: Callable[[str], Hashable] = str.strip
     higher_is_better: bool = True
     maximum: float = 1.0
     digits: int = 3
@@ -88,13 +90,22 @@ def chrf(prediction: str, references: Sequence[str]) -> float:
     return float(_chrf_scorer().sentence_score(prediction, list(references)).score)
 
 
+def _word_key(answer: str) -> Hashable:
+    return tuple(_squad_words(answer))
+
+
+def _field_key(answer: str) -> Hashable:
+    fields = _json_fields(answer)
+    return answer.strip() if fields is None else frozenset(fields.items())
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("accuracy", accuracy),
-        Metric("exact_match", exact_match),
-        Metric("token_f1", token_f1),
-        Metric("field_f1", field_f1),
+        Metric("exact_match", exact_match, _word_key),
+        Metric("token_f1", token_f1, _word_key),
+        Metric("field_f1", field_f1, _field_key),
         Metric("chrf", chrf, maximum=100.0, digits=1),
     )
 }

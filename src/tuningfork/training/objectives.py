@@ -26,7 +26,10 @@ class Objective(Protocol):
 
 
 def row_losses(model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
-    """Cross-entropy (N,) of every label token of `rows`, in order; no other logits are computed."""
+    """Cross-entropy (N,) of every label token of `rows`, in order; no other logits are computed.
+
+    `prefix` is one state for all rows or one for each.
+    """
     inputs = [row.ids[: row.label_positions[-1]] for row in rows]
     logits = model.logits(inputs, prefix, [[p - 1 for p in row.label_positions] for row in rows])
     targets = torch.tensor([row.ids[p] for row in rows for p in row.label_positions], device=logits.device)

@@ -1,0 +1,122 @@
+"""The proof of a run: every way of prompting on the same test rows, side by side, and a verdict."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tuningfork.data.example import Example
+from tuningfork.evaluation.evaluate import Evaluation, Evaluator
+from tuningfork.evaluation.statistics import mean_interval, paired_difference
+from tuningfork.library.run_records import NO_PROMPT, TEXT_PROMPT, VerdictRecord, WayRecord
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.machine import peak_memory_bytes
+from tuningfork.models.prefix import PrefixState
+from tuningfork.recipes.baselines import choose_few_shot
+from tuningfork.recipes.preparation import Prepared
+from tuningfork.tasks.metrics import Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of prompting, before it meets the test split."""
+
+    name: str
+    evaluate: Callable[[Sequence[Example]], Evaluation]
+    seconds: float
+    peak_memory_bytes: int
+    trained_parameters: int
+    stored_bytes: int
+
+
+def baseline_ways(
+    prepared: Prepared, model: FrozenModel, text_prefix: PrefixState, *, seed: int
+) -> list[Way]:
+    """What needs no training: no prompt, the text prompt, and demonstrations where some fit."""
+    renderer, evaluator = prepared.renderer, Evaluator(model, prepared.task, prepared.renderer)
+    started = time.perf_counter()
+    few_shot = choose_few_shot(prepared, model, evaluator, seed=seed)
+    seconds = time.perf_counter() - started
+    memory = peak_memory_bytes(model.device)
+    words = len(renderer.prefix_text.encode())
+    bare = model.prefix([renderer.bare_prefix_ids])
+    ways = [
+        Way(NO_PROMPT, partial(evaluator.evaluate, bare), 0.0, memory, 0, 0),
+        Way(TEXT_PROMPT, partial(evaluator.evaluate, text_prefix), 0.0, memory, 0, words),
+    ]
+    if few_shot is not None:
+        name = f"few-shot, {few_shot.num_demonstrations} rows"
+        shown = partial(evaluator.evaluate, model.prefix([few_shot.prefix_ids]))
+        ways.append(Way(name, shown, seconds, memory, 0, few_shot.stored_bytes))
+    return ways
+
+
+def evaluate_ways(ways: Sequence[Way], test: Sequence[Example]) -> dict[str, Evaluation]:
+    """Read the test split with every way of prompting, by its name."""
+    return {way.name: way.evaluate(test) for way in ways}
+
+
+def way_records(
+    ways: Sequence[Way], evaluations: Mapping[str, Evaluation], metric: Metric, *, seed: int
+) -> tuple[WayRecord, ...]:
+    """The ways with their figures, each with an interval."""
+    return tuple(_way_record(way, evaluations[way.name], metric, seed) for way in ways)
+
+
+def verdict_on(
+    answer: str, evaluations: Mapping[str, Evaluation], metric: Metric, *, seed: int
+) -> VerdictRecord:
+    """The way called `answer` against the text prompt, row by row."""
+    difference = paired_difference(
+        evaluations[answer].scores,
+        evaluations[TEXT_PROMPT].scores,
+        bounds=(0.0, metric.maximum),
+        higher_is_better=metric.higher_is_better,
+        rng=np.random.default_rng(seed),
+    )
+    return VerdictRecord(
+        verdict=difference.verdict,
+        difference=difference.mean,
+        low=difference.interval.low,
+        high=difference.interval.high,
+        num_rows=difference.n,
+        needed_rows=difference.needed_n,
+        mcnemar_p=difference.mcnemar_p,
+        sentence=difference.sentence(metric.name, (f"the {answer}", f"the {TEXT_PROMPT}")),
+    )
+
+
+def prediction_rows(test: Sequence[Example], evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """What each way of prompting answered, row by row, as it is written down."""
+    return [
+        {
+            "source": example.source,
+            "inputs": dict(example.inputs)
+            or [{"role": m.role, "content": m.content} for m in example.messages],
+            "targets": list(example.targets),
+            "predictions": {name: e.predictions[index] for name, e in evaluations.items()},
+            "scores": {name: e.scores[index] for name, e in evaluations.items()},
+            "log_losses": {name: e.log_losses[index] for name, e in evaluations.items()},
+        }
+        for index, example in enumerate(test)
+    ]
+
+
+def _way_record(way: Way, evaluation: Evaluation, metric: Metric, seed: int) -> WayRecord:
+    bounds = (0.0, metric.maximum)
+    interval = mean_interval(evaluation.scores, bounds=bounds, rng=np.random.default_rng(seed))
+    return WayRecord(
+        name=way.name,
+        num_rows=len(evaluation.scores),
+        score=evaluation.mean_score,
+        low=interval.low,
+        high=interval.high,
+        log_loss=evaluation.mean_log_loss,
+        seconds=way.seconds,
+        peak_memory_bytes=way.peak_memory_bytes,
+        trained_parameters=way.trained_parameters,
+        stored_bytes=way.stored_bytes,
+    )
