@@ -62,16 +62,7 @@ def export_run(
         RunError: if there is no such run.
     """
     folder = RunFolder.open(path)
-    record, prompt = folder.load_prompt()
-    if prompt is None:
-        raise FormatError(
-            f"{path}: this run chose the text prompt, and {_NAMES[format]} holds only soft prompts"
-        )
-    if record.members:
-        raise FormatError(
-            f"{path}: this run answers with {len(record.members)} prompts together, and {_NAMES[format]} "
-            "holds one; tune without --ensemble to export it"
-        )
+    record, prompt = _soft_prompt(folder, format)
     _check_peft_type(format, peft_type)
     if format != "peft":
         write = export_npy if format == "npy" else export_caikit
@@ -151,6 +142,21 @@ def _read(source: Path, format: Format, base: FrozenModel, task_index: int | Non
         return import_peft(source, config=config, task_index=task_index)
     read: Callable[..., Imported] = import_npy if format == "npy" else import_caikit
     return read(source, config=config)
+
+
+def _soft_prompt(folder: RunFolder, format: Format) -> tuple[PromptRecord, SoftPrompt]:
+    """The one soft prompt that `folder` answers with."""
+    record, prompt = folder.load_prompt()
+    if prompt is None:
+        raise FormatError(
+            f"{folder.path}: this run chose the text prompt, and {_NAMES[format]} holds only soft prompts"
+        )
+    if record.members:
+        raise FormatError(
+            f"{folder.path}: this run answers with {len(record.members)} prompts together, and "
+            f"{_NAMES[format]} holds one; tune without --ensemble to export it"
+        )
+    return record, prompt
 
 
 def _check_peft_type(format: Format, peft_type: str | None) -> None:
