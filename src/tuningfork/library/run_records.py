@@ -39,6 +39,8 @@ class TuneOptions(Record):
     """What training minimises; auto tells labels apart in classification and learns tokens elsewhere."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that all labels get alike in training; validation and test are not smoothed."""
+    head: bool = False
+    """Whether a head that tells labels apart is trained with each prompt, in place of words."""
     num_virtual_tokens: int | None = Field(default=None, ge=1)
     """P; None takes the number of tokens of the text prompt."""
     max_steps: int = Field(default=100, ge=1)

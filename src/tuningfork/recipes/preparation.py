@@ -90,7 +90,7 @@ def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSin
         DataError: if the data cannot be used.
         ContextLengthError: if a row does not fit and `options.skip_bad_rows` is off.
     """
-    renderer = RowRenderer(task, model.tokenizer)
+    renderer = RowRenderer(task, model.tokenizer, fills_masks=model.architecture == "encoder")
     length = _RowLength(renderer, task, options, model.maximum_length or _NO_LIMIT)
     examples = _checked(task.data.train, length, renderer, model, task, options, sink)
     own_test: Sequence[Example] | None = None

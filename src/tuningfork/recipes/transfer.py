@@ -26,6 +26,7 @@ def export_run(path: Path, output: Path, *, model: str | None = None) -> Path:
     if prompt is None:
         raise FormatError(f"{path}: this run chose the text prompt, and PEFT holds only soft prompts")
     base = load_model(model or folder.record.model.name)
+    _check_decoder(base)
     task = folder.task
     renderer = RowRenderer(task, base.tokenizer)
     notes = {
@@ -48,6 +49,7 @@ def import_adapter(
         ModelError: if the model cannot be loaded.
     """
     base = load_model(model)
+    _check_decoder(base)
     prompt, settings = import_peft(source, config=base.network.config, task_id=task_id)
     base.prefix([prompt])
     renderer = RowRenderer(task, base.tokenizer)
@@ -62,6 +64,14 @@ def import_adapter(
         prompt,
     )
     return folder
+
+
+def _check_decoder(model: FrozenModel) -> None:
+    if model.architecture != "decoder":
+        raise FormatError(
+            f"{model.name} is an {model.architecture}: adapters are written and read for causal (decoder) "
+            "models only"
+        )
 
 
 def _imported_record(model: FrozenModel, task: Task) -> RunRecord:

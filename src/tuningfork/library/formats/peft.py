@@ -22,6 +22,7 @@ from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
     HeadedPrefix,
+    HeadedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -43,8 +44,11 @@ _WITHOUT_FORMAT: dict[type, str] = {
         "this prompt changes the tokens of each row, and PEFT has no format for such prompts; "
         "tune one that does not (--method) to export it",
     ),
-    HeadedPrefix: "this prompt has a head that tells labels apart, and PEFT's prompts of causal models have "
-    "none; tune one that says its labels (--method) to export it",
+    **dict.fromkeys(
+        (HeadedPrefix, HeadedPrompt),
+        "this prompt has a head that tells labels apart, and PEFT's prompts of causal models have "
+        "none; tune one that says its labels (--method) to export it",
+    ),
     PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "
     "tune one with --placement front to export it",
 }
