@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.commands import QUICK, Completed, invoke
-from tests.tiny_encoder_folder import save_bare_encoder, save_tiny_encoder
+from tests.tiny_encoder_folder import (
+    MAXIMUM_LENGTH,
+    build_cased_tokenizer,
+    save_bare_encoder,
+    save_tiny_encoder,
+)
 from tests.tiny_folder import REPLIES, TICKETS, write_rows
 
 TASK = """\
@@ -126,6 +131,35 @@ def test_a_plan_is_told_and_a_prompt_of_an_encoder_is_not_exported(place: Path) 
         "bert is an encoder: adapters are written and read for causal (decoder) models only"
         in exported.stderr
     )
+
+
+@pytest.mark.parametrize("num_virtual_tokens", [None, 40])
+def test_a_row_may_fill_the_model_to_the_last_token(
+    place: Path, tmp_path: Path, num_virtual_tokens: int | None
+) -> None:
+    words = '"Choose. Message: {{message}} It is {{answer}}."'
+    text = TASK.replace(words, '"Choose. {{message}} {{answer}}"').replace("tickets.jsonl", "long.jsonl")
+    (tmp_path / "long.yaml").write_text(text, encoding="utf-8")
+    tokenizer = build_cased_tokenizer("bert")
+    opened = tokenizer("Choose.").input_ids[:-1]  # [CLS] and the words in front
+    front = len(opened) if num_virtual_tokens is None else num_virtual_tokens + 1
+    label = tokenizer("tech team", add_special_tokens=False).input_ids
+    # Words of one token, then the masks of the longest label, then [SEP].
+    count = MAXIMUM_LENGTH - front - len(label) - 1
+    options = [] if num_virtual_tokens is None else ["--virtual-tokens", str(num_virtual_tokens)]
+
+    def tuned(length: int) -> Completed:
+        rows = [*TICKETS, {"message": " ".join("x" * length), "queue": "billing"}]
+        write_rows(tmp_path / "long.jsonl", rows)
+        return tune(tmp_path, str(place / "bert"), *METHOD, *options, source="long.yaml")
+
+    fits = tuned(count)
+    assert fits.code == 0, fits.stderr
+    answered = invoke(tmp_path, "predict", json.loads(fits.stdout)["path"], "long.jsonl")
+    assert answered.code == 0, answered.stderr
+    refused = tuned(count + 1)
+    assert refused.code != 0
+    assert f"= {MAXIMUM_LENGTH + 1} tokens, but the model's maximum is {MAXIMUM_LENGTH}" in refused.stderr
 
 
 def test_the_bare_encoder_says_so(place: Path) -> None:

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+import peft
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -413,3 +415,33 @@ def test_prompts_with_and_without_a_head_do_not_mix() -> None:
     headed = path.prefix([HeadedPrompt(InputPrompt(torch.zeros(1, 32)), random_head(2, 32))])
     with pytest.raises(PromptError, match="cannot be mixed in one batch"):
         path.score(ROWS[:2], [headed, path.prefix([])], CHOICES[:2])
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("kind", ["prompt", "prefix"])
+def test_prompts_stand_where_peft_puts_them(kind: str) -> None:
+    network: Any = build_encoder("bert")
+    model = FrozenModel(network, build_encoder_tokenizer(), name="own")
+    head, row = random_head(2, 32), ROWS[2]
+    ids = [token for token in row if token != MASK]
+    classifier = transformers.BertModel(network.config, add_pooling_layer=False)
+    classifier.load_state_dict(network.bert.state_dict())
+    kinds = {"prompt": peft.PromptTuningConfig, "prefix": peft.PrefixTuningConfig}
+    config = kinds[kind](task_type="FEATURE_EXTRACTION", num_virtual_tokens=3)
+    tuned: Any = peft.get_peft_model(classifier, config).eval()
+    theirs = tuned.get_prompt_embedding_to_save("default").detach()
+    if kind == "prompt":
+        prompt: Segment = HeadedPrompt(InputPrompt(theirs), head)
+    else:
+        layers = theirs.view(3, 4, 4, 8).permute(1, 2, 0, 3)
+        pairs = KeyValuePrefix(((layers[0], layers[1]), (layers[2], layers[3])))
+        prompt = HeadedPrefix(pairs, head)
+    with torch.no_grad():
+        states = tuned(
+            input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids))
+        ).last_hidden_state
+    # Of a prompt at the input PEFT returns the states of virtual tokens, too.
+    state = states[0, states.shape[1] - len(ids)]
+    expected = (head.weight @ state + head.bias).log_softmax(dim=-1)
+    found = model.score([row], model.prefix([prompt]), [[1], [2]])[0]
+    assert (found - expected).abs().max() <= 1e-4

@@ -84,7 +84,7 @@ class ModelRecord(Record):
     dtype: str
     device: str
     path: str
-    """`shared` or `plain`."""
+    """`shared`, `plain` or `encoder`."""
 
 
 class RunRecord(Record):

@@ -139,7 +139,7 @@ def _read(source: str, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{name}: {len(missing)} weights of {type(network).__name__} are not in the saved model, "
-            f"such as {missing[0]}; expected a complete causal language model"
+            f"such as {missing[0]}; expected a complete model"
         )
     return network, tokenizer
 
