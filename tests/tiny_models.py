@@ -12,6 +12,7 @@ import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -158,6 +159,75 @@ def wrap_tokenizer(backend: Tokenizer, chat_template: str | None) -> PreTrainedT
         pad_token="<pad>",
         chat_template=chat_template,
     )
+
+
+_ENCODER_WIDTHS = {
+    "vocab_size": VOCABULARY_SIZE,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": MAXIMUM_LENGTH,
+    "pad_token_id": PAD,
+}
+_ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("BertConfig", {}),
+    # Positions begin behind that of padding.
+    "roberta": ("RobertaConfig", {"max_position_embeddings": MAXIMUM_LENGTH + PAD + 1}),
+    "electra": ("ElectraConfig", {"embedding_size": 16}),
+    "deberta": (
+        "DebertaV2Config",
+        {
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "position_buckets": 4,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "type_vocab_size": 0,
+        },
+    ),
+    "distilbert": ("DistilBertConfig", {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4}),
+}
+ENCODERS = tuple(_ENCODERS)
+KEY_VALUE_ENCODERS = ("bert", "roberta", "electra")
+MASK = 95
+"""The mask token of the tiny encoders' tokenizer."""
+CLS, SEP = BOS, EOS
+
+
+def build_encoder(architecture: str, **overrides: Any) -> PreTrainedModel:
+    """A new seeded encoder with a masked-LM head, its logits with a standard deviation of at least 1."""
+    config_class, differing = _ENCODERS[architecture]
+    config = getattr(transformers, config_class)(**{**_ENCODER_WIDTHS, **differing, **overrides})
+    with torch.random.fork_rng():
+        torch.manual_seed(17)
+        network = transformers.AutoModelForMaskedLM.from_config(  # type: ignore[no-untyped-call]
+            config, dtype=torch.float32
+        )
+        for name, parameter in network.named_parameters():
+            # Of zero, as they are at first, a bias that is left out would not show.
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter, std=0.1)
+    cast(nn.Module, network).eval()
+    scale_weights(network)
+    return cast(PreTrainedModel, network)
+
+
+def build_encoder_tokenizer() -> PreTrainedTokenizerFast:
+    """Whole words as `build_tokenizer` has, closed as [CLS] ... [SEP], with a mask token."""
+    tokenizer = build_tokenizer(None)
+    tokenizer.add_special_tokens({"mask_token": f"w{MASK}", "cls_token": "<s>", "sep_token": "</s>"})
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", CLS), ("</s>", SEP)]
+    )
+    return tokenizer
+
+
+@cache
+def tiny_encoder(architecture: str) -> FrozenModel:
+    """The shared frozen tiny encoder of `architecture`."""
+    return FrozenModel(build_encoder(architecture), build_encoder_tokenizer(), name=f"tiny-{architecture}")
 
 
 def build_model(architecture: str, **overrides: Any) -> FrozenModel:

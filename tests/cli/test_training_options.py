@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import invoke, tune
-from tests.tiny_folder import TICKETS, write_rows
+from tests.tiny_folder import REPLIES, TICKETS, write_rows
 from tuningfork.library.run_records import TuneOptions
 
 # Each is something else than the default.
@@ -39,8 +39,8 @@ GIVEN = {
 }
 # Only Python gives it, or it does not go with a file.
 NOT_ON_THE_COMMAND_LINE = {"weight_decay", "split"}
-# Does not go with a number of virtual tokens.
-TESTED_ALONE = {"start_from"}
+# Does not go with a number of virtual tokens, or with tokens as what is learned.
+TESTED_ALONE = {"start_from", "head"}
 
 
 def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
@@ -61,6 +61,30 @@ def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
     assert recorded["num_virtual_tokens"] == [3]
     assert recorded["placements"] == ["suffix", "front"]
     assert recorded["max_steps"] == 2
+
+
+def test_a_head_is_trained_on_a_decoder_too(model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "tickets.jsonl", TICKETS)
+    run = tune(
+        tmp_path,
+        model,
+        "tickets.jsonl",
+        "--head",
+        "--placement",
+        "suffix",
+        "--max-steps",
+        "8",
+        "--seeds",
+        "2",
+    )
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["options"]["head"] is True
+    assert b'"tuningfork.kind":"headed_placed_prompt"' in (run / "prompt.safetensors").read_bytes()
+    write_rows(tmp_path / "replies.jsonl", REPLIES)
+    refused = invoke(
+        tmp_path, "tune", "replies.jsonl", "--model", model, "--method", "prompt_tuning", "--head"
+    )
+    assert refused.code != 0
+    assert "a head tells labels apart and says no words: it needs a classification task" in refused.stderr
 
 
 def test_a_run_to_start_from_is_kept_whole(model: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tuningfork.library.artefact_files import load_artefact, save_artefact
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
     HeadedPrefix,
+    HeadedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -66,10 +67,16 @@ def headed_prefix() -> HeadedPrefix:
     return HeadedPrefix(prefix(), head)
 
 
+def headed_prompt(*, is_placed: bool = False) -> HeadedPrompt:
+    return HeadedPrompt(placed_prompt() if is_placed else input_prompt(), headed_prefix().head)
+
+
 def assert_equal(found: SoftPrompt, expected: SoftPrompt) -> None:
     assert type(found) is type(expected)
     if isinstance(found, HeadedPrefix) and isinstance(expected, HeadedPrefix):
         assert found.prefix.position == expected.prefix.position
+    if isinstance(found, HeadedPrompt) and isinstance(expected, HeadedPrompt):
+        assert_equal(found.prompt, expected.prompt)
     if isinstance(found, KeyValuePrefix) and isinstance(expected, KeyValuePrefix):
         assert found.position == expected.position
         assert [pair is None for pair in found.layers] == [pair is None for pair in expected.layers]
@@ -106,6 +113,8 @@ def rewrite(path: Path, metadata: dict[str, str], changes: dict[str, Tensor | No
         PlacedPrompt(input_prompt().embeddings, ()),
         decomposed_prompt(),
         headed_prefix(),
+        headed_prompt(),
+        headed_prompt(is_placed=True),
     ],
 )
 def test_saving_and_loading_changes_nothing(artefact: SoftPrompt, path: Path) -> None:
@@ -219,6 +228,8 @@ def test_reserved_names_are_refused(path: Path) -> None:
         placed_prompt(),
         decomposed_prompt(),
         headed_prefix(),
+        headed_prompt(),
+        headed_prompt(is_placed=True),
     ],
 )
 def test_every_truncated_file_is_refused(artefact: SoftPrompt, path: Path) -> None:
@@ -263,6 +274,8 @@ def test_a_file_of_somebody_else_is_refused(path: Path) -> None:
         ),
         ({"tuningfork.kind": "input_prompt"}, "tensor embeddings is missing"),
         ({"tuningfork.kind": "headed_prefix"}, r"tensor head\.bias is missing"),
+        ({"tuningfork.kind": "headed_input_prompt"}, r"tensor head\.bias is missing"),
+        ({"tuningfork.kind": "headed_placed_prompt"}, r"tensor head\.bias is missing"),
         (
             {"tuningfork.num_layers": "2"},
             r"tensor layers\.2\.(key|value) does not belong to a prefix of 2 layers",

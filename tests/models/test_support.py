@@ -135,7 +135,9 @@ def test_a_model_without_a_head_is_refused() -> None:
         wrapped(base_network("llama"))
 
 
-def test_a_model_that_sees_later_tokens_is_refused() -> None:
+def test_a_model_that_sees_later_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # By its configuration it is an encoder, which may.
+    monkeypatch.setattr("tuningfork.models.frozen.architecture_of", lambda config: "decoder")
     config = transformers.BertConfig(
         vocab_size=97, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
     )

@@ -157,6 +157,14 @@ def test_the_hash_minds_the_prompt_but_not_names_and_places() -> None:
             {"prompt": "{{mesage}}"},
             r"prompt: variable \{\{mesage\}\} is not in data.inputs: did you mean 'message'",
         ),
+        (
+            {"prompt": "{{message}} {{answer}} {{answer}}"},
+            r"prompt: \{\{answer\}\} is the place of a label: .* has one at most, found 2 in classification",
+        ),
+        (
+            {"type": "generation", "labels": None, "prompt": "{{message}} {{answer}}"},
+            r"prompt: \{\{answer\}\} is the place of a label: .* found 1 in generation",
+        ),
         ({"prompt": "Classify."}, r"prompt: no variable, .* add \{\{message\}\}"),
         ({"prompt": "a\n {{message"}, r"prompt: line 2, column 2: '\{\{' is never closed"),
         ({"prompt": " \n"}, "prompt: the text prompt is empty"),
@@ -243,3 +251,9 @@ def test_a_task_does_not_change() -> None:
     task = Task.model_validate(ROUTING)
     with pytest.raises(ValueError, match="frozen"):
         task.name = "other"
+
+
+def test_an_input_may_be_called_answer() -> None:
+    data = {"train": "rows.jsonl", "inputs": {"answer": "reply"}, "target": "grade"}
+    task = Task.model_validate(changed(ROUTING, data=data, prompt="Grade this: {{answer}}"))
+    assert (task.template.variables, task.template.num_answers) == (("answer",), 0)

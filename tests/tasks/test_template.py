@@ -3,12 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuningfork.errors import TaskError
-from tuningfork.tasks.template import Literal, PromptTemplate, Segment, SoftTokens, Variable, escape
+from tuningfork.tasks.template import Answer, Literal, PromptTemplate, Segment, SoftTokens, Variable, escape
 
-NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True).filter(lambda name: name != "answer")
 TRICKY_TEXT = st.text(alphabet=st.sampled_from(["\\", "{", "}", "a", " ", "\n", "é"]), max_size=12)
 PLACES = st.integers(1, 1000).map(SoftTokens)
-SEGMENTS = st.lists(st.one_of(TRICKY_TEXT.map(Literal), NAMES.map(Variable), PLACES), max_size=8)
+SEGMENTS = st.lists(
+    st.one_of(TRICKY_TEXT.map(Literal), NAMES.map(Variable), PLACES, st.just(Answer())), max_size=8
+)
 
 
 def joined(segments: list[Segment]) -> list[Segment]:
@@ -75,7 +77,7 @@ def test_values_are_never_expanded(segments: list[Segment], values: dict[str, st
     expected = "".join(
         s.text if isinstance(s, Literal) else complete[s.name]
         for s in template.words().segments
-        if not isinstance(s, SoftTokens)
+        if not isinstance(s, SoftTokens | Answer)
     )
     assert template.render(complete) == expected
 
@@ -145,3 +147,29 @@ def test_equal_templates_have_equal_segments() -> None:
     assert len({PromptTemplate("{{ a }}"), PromptTemplate("{{a}}")}) == 1
     assert PromptTemplate("a") != "a"
     assert repr(PromptTemplate("a")) == "PromptTemplate('a')"
+
+
+def test_the_place_of_the_answer_is_a_marker() -> None:
+    template = PromptTemplate("Review: {{text}} It was {{ answer }}.")
+    assert (template.num_answers, template.variables) == (1, ("text",))
+    assert template.segments[3] == Answer()
+    assert template.render({"text": "good"}) == "Review: good It was ."
+
+
+def test_a_variable_that_is_called_like_the_marker_stays_one() -> None:
+    template = PromptTemplate("Grade {{answer}} to {{question}}", variables=("answer", "question"))
+    assert (template.num_answers, template.variables) == (0, ("answer", "question"))
+    assert template.words() == template
+    assert template.render({"answer": "4", "question": "2 + 2"}) == "Grade 4 to 2 + 2"
+
+
+def test_a_place_of_the_answer_at_the_end_says_nothing_to_a_model_that_continues_text() -> None:
+    assert PromptTemplate("It was {{answer}}").without_answer() == PromptTemplate("It was")
+    assert PromptTemplate("{{text}}{{answer}}").without_answer() == PromptTemplate("{{text}}")
+    whole = PromptTemplate("{{text}} It was")
+    assert whole.without_answer() is whole
+    for text in ("{{answer}}: {{text}}", "It was {{answer}}.", "{{answer}} or {{answer}}"):
+        with pytest.raises(
+            TaskError, match=r"\{\{answer\}\} must stand at the end: this model continues text"
+        ):
+            PromptTemplate(text).without_answer()

@@ -12,6 +12,13 @@ from tuningfork.models.machine import MachineFact, Status, describe_machine
 _STYLES = {"ok": "green", "advice": "yellow", "problem": "red"}
 
 
+_PATHS = {
+    "shared": "shared prefix",
+    "plain": "plain, one row at a time",
+    "encoder": "encoder, prompt and row together",
+}
+
+
 def examine(model: str | None, *, as_json: bool) -> None:
     """Print facts about the machine and, if asked, about `model`."""
     facts = [*describe_machine().rows(), *(_model_facts(model) if model else ())]
@@ -36,8 +43,8 @@ def examine(model: str | None, *, as_json: bool) -> None:
 
 def _model_facts(name: str) -> list[MachineFact]:
     model = load_model(name)
-    path = "shared prefix" if model.support.path == "shared" else "plain, one row at a time"
-    status: Status = "ok" if model.support.path == "shared" else "advice"
+    path = _PATHS[model.support.path]
+    status: Status = "advice" if model.support.path == "plain" else "ok"
     limit = f"{model.maximum_length} tokens" if model.maximum_length else "no limit named"
     return [
         MachineFact("model", f"{model.name}, {model.num_parameters / 1e6:.1f} M parameters, {limit}"),

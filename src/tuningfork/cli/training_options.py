@@ -84,6 +84,12 @@ SmoothingOption = Annotated[
         "--label-smoothing", help="Share that all labels get alike, against overfitting.", min=0.0, max=0.99
     ),
 ]
+HeadOption = Annotated[
+    bool,
+    _training(
+        "--head", help="Train a classification head with the prompt, in place of words that say labels."
+    ),
+]
 LengthOption = Annotated[
     list[int] | None,
     _training(

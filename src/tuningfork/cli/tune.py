@@ -55,6 +55,7 @@ def tune(
     start_from: training.StartFromOption = None,
     objective: training.ObjectiveOption = "auto",
     label_smoothing: training.SmoothingOption = 0.0,
+    head: training.HeadOption = False,
     num_virtual_tokens: training.LengthOption = None,
     max_steps: training.StepsOption = 100,
     batch_size: training.BatchOption = 16,

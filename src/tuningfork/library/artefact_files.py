@@ -16,6 +16,7 @@ from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
     HeadedPrefix,
+    HeadedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -44,10 +45,10 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
 
     Tensors: `embeddings` (P, H) of an `InputPrompt` or a `PlacedPrompt`; `layers.<i>.key` and
     `layers.<i>.value`, each (A, P, D), of a `KeyValuePrefix`, none for a layer that keeps none, and with them
-    `head.weight` (C, H) and `head.bias` (C,) of a `HeadedPrefix`; those of an `InstancePrompt` or a
-    `DecomposedPrompt` as they are called there. The header carries `metadata` and, under names that begin
-    with `tuningfork.`, kind, format version, position, number of layers, the layers that are read, and the
-    ids in front.
+    `head.weight` (C, H) and `head.bias` (C,) of a `HeadedPrefix` or, with `embeddings`, a `HeadedPrompt`;
+    those of an `InstancePrompt` or a `DecomposedPrompt` as they are called there. The header carries
+    `metadata` and, under names that begin with `tuningfork.`, kind, format version, position, number of
+    layers, the layers that are read, and the ids in front.
 
     Raises:
         FormatError: If a value is not finite.
@@ -60,6 +61,12 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
         case InputPrompt(embeddings=embeddings):
             header[_KIND] = "input_prompt"
             tensors = {"embeddings": embeddings}
+        case HeadedPrompt(prompt=PlacedPrompt(prefix_ids=ids) as placed):
+            header |= {_KIND: "headed_placed_prompt", _PREFIX_IDS: ",".join(map(str, ids))}
+            tensors = {"embeddings": placed.embeddings, **_head_tensors(artefact.head)}
+        case HeadedPrompt():
+            header[_KIND] = "headed_input_prompt"
+            tensors = {"embeddings": artefact.prompt.embeddings, **_head_tensors(artefact.head)}
         case (
             KeyValuePrefix(layers=layers, position=position)
             | HeadedPrefix(prefix=KeyValuePrefix(layers=layers, position=position))
@@ -73,7 +80,7 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
             }
             if isinstance(artefact, HeadedPrefix):
                 header[_KIND] = "headed_prefix"
-                tensors |= {_HEAD_WEIGHT: artefact.head.weight, _HEAD_BIAS: artefact.head.bias}
+                tensors |= _head_tensors(artefact.head)
         case PlacedPrompt(embeddings=embeddings, prefix_ids=ids):
             header |= {_KIND: "placed_prompt", _PREFIX_IDS: ",".join(map(str, ids))}
             tensors = {"embeddings": embeddings}
@@ -120,6 +127,12 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
             return _key_value_prefix(path, tensors, header), metadata
         case "headed_prefix":
             return _headed_prefix(path, tensors, header), metadata
+        case "headed_input_prompt":
+            head, others = _head_of(path, tensors)
+            return HeadedPrompt(_input_prompt(path, others), head), metadata
+        case "headed_placed_prompt":
+            head, others = _head_of(path, tensors)
+            return HeadedPrompt(_placed_prompt(path, others, header), head), metadata
         case "instance_prompt":
             return _instance_prompt(path, tensors, header), metadata
         case "placed_prompt":
@@ -129,7 +142,8 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
         case kind:
             raise FormatError(
                 f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix', 'headed_prefix', "
-                "'instance_prompt', 'placed_prompt' or 'decomposed_prompt'"
+                "'headed_input_prompt', 'headed_placed_prompt', 'instance_prompt', 'placed_prompt' or "
+                "'decomposed_prompt'"
             )
 
 
@@ -187,15 +201,24 @@ def _key_value_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping
 
 
 def _headed_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> HeadedPrefix:
-    of_layers = dict(tensors)
-    weight, bias = of_layers.pop(_HEAD_WEIGHT, None), of_layers.pop(_HEAD_BIAS, None)
+    head, of_layers = _head_of(path, tensors)
+    return HeadedPrefix(_key_value_prefix(path, of_layers, header), head)
+
+
+def _head_of(path: Path, tensors: Mapping[str, Tensor]) -> tuple[ClassificationHead, dict[str, Tensor]]:
+    """The head among `tensors`, and the others."""
+    others = dict(tensors)
+    weight, bias = others.pop(_HEAD_WEIGHT, None), others.pop(_HEAD_BIAS, None)
     if weight is None or bias is None:
         _reject_names(path, {_HEAD_WEIGHT, _HEAD_BIAS}, set(tensors))
     try:
-        head = ClassificationHead(weight, bias)
+        return ClassificationHead(weight, bias), others
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
-    return HeadedPrefix(_key_value_prefix(path, of_layers, header), head)
+
+
+def _head_tensors(head: ClassificationHead) -> dict[str, Tensor]:
+    return {_HEAD_WEIGHT: head.weight, _HEAD_BIAS: head.bias}
 
 
 def _instance_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> InstancePrompt:

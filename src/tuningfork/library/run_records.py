@@ -43,6 +43,8 @@ class TuneOptions(Record):
     """What training minimises; auto tells labels apart in classification and learns tokens elsewhere."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that all labels get alike in training; validation and test are not smoothed."""
+    head: bool = False
+    """Whether a head that tells labels apart is trained with each prompt, in place of words."""
     num_virtual_tokens: tuple[PositiveInt, ...] = ()
     """P; of several, in front, the search chooses, and none takes the number of tokens of the text prompt."""
     max_steps: int = Field(default=100, ge=1)
@@ -105,7 +107,7 @@ class ModelRecord(Record):
     dtype: str
     device: str
     path: str
-    """`shared` or `plain`."""
+    """`shared`, `plain` or `encoder`."""
 
 
 class PartRecord(Record):

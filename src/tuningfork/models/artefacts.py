@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tuningfork.models.classification_head import ClassificationHead
+from tuningfork.types import TokenIds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,6 +191,28 @@ class PlacedPrompt:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HeadedPrompt:
+    """Virtual tokens at the input, and a head that tells labels apart behind them; it says no words."""
+
+    prompt: InputPrompt | PlacedPrompt
+    head: ClassificationHead
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P."""
+        return self.prompt.num_virtual_tokens
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [*self.prompt.tensors(), *self.head.tensors()]
+
+    def detached(self) -> "HeadedPrompt":
+        """A copy without autograd history."""
+        head = self.head.mapped(lambda tensor: tensor.detach().clone())
+        return HeadedPrompt(self.prompt.detached(), head)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DecomposedPrompt:
     """Virtual tokens in front, and an offset of each token of a row by its position in the row.
 
@@ -230,4 +253,21 @@ class DecomposedPrompt:
         return DecomposedPrompt(*(tensor.detach().clone() for tensor in self.tensors()))
 
 
-SoftPrompt = InputPrompt | KeyValuePrefix | HeadedPrefix | InstancePrompt | PlacedPrompt | DecomposedPrompt
+SoftPrompt = (
+    InputPrompt
+    | KeyValuePrefix
+    | HeadedPrefix
+    | HeadedPrompt
+    | InstancePrompt
+    | PlacedPrompt
+    | DecomposedPrompt
+)
+
+
+def without_head(segment: TokenIds | SoftPrompt) -> tuple[TokenIds | SoftPrompt, ClassificationHead | None]:
+    """What stands in front of the head of a prompt, and the head; or `segment` as it is, and None."""
+    match segment:
+        case HeadedPrefix(prefix=prompt, head=head) | HeadedPrompt(prompt=prompt, head=head):
+            return prompt, head
+        case _:
+            return segment, None

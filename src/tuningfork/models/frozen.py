@@ -10,15 +10,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, PromptError
-from tuningfork.models.artefacts import KeyValuePrefix, SoftPrompt
+from tuningfork.models.architecture import Architecture, architecture_of
+from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
+from tuningfork.models.encoder import EncoderPath
+from tuningfork.models.encoder_support import probe_encoder
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.identity import BaseIdentity, identify
 from tuningfork.models.mixing import mixed_batches
 from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
 from tuningfork.models.plain import PlainPath
-from tuningfork.models.prefix import PrefixState
+from tuningfork.models.prefix import KeyValues, PrefixState
 from tuningfork.models.shared import SharedPrefixPath
 from tuningfork.models.support import probe_late_entry, probe_support
 from tuningfork.types import TokenIds
@@ -27,7 +30,7 @@ Prefixes = PrefixState | Sequence[PrefixState]
 
 
 class FrozenModel:
-    """A causal language model whose weights never change.
+    """A language model, causal or an encoder, whose weights never change.
 
     Knows nothing of methods, tasks or files. Rows are ragged lists of token ids; padding happens inside, and
     every result equals that of one unpadded row.
@@ -44,7 +47,8 @@ class FrozenModel:
         """Freeze `network` and find out, by running it, which path it can take.
 
         Raises:
-            ModelError: if it is not a causal language model, or does not accept embeddings as input.
+            ModelError: if it is neither a causal language model nor an encoder, or does not accept embeddings
+                as input.
         """
         cast(nn.Module, network).eval().requires_grad_(False)
         self.network = network
@@ -52,10 +56,15 @@ class FrozenModel:
         self.name = name
         self._stored_dtype = stored_dtype or network.dtype
         self._identity: BaseIdentity | None = None
+        self._path: ForwardPath
+        if self.architecture == "encoder":
+            self._path = encoder = EncoderPath(network, tokenizer.mask_token_id)
+            self.support = probe_encoder(network, encoder)
+            return
         self._head = head = LogitsHead(network)
         shared, plain = SharedPrefixPath(network, head), PlainPath(network)
         self.support = probe_support(network, shared, plain, head)
-        self._path: ForwardPath = shared if self.support.path == "shared" else plain
+        self._path = shared if self.support.path == "shared" else plain
 
     @property
     def device(self) -> torch.device:
@@ -68,9 +77,24 @@ class FrozenModel:
         return self.network.dtype
 
     @property
+    def architecture(self) -> Architecture:
+        """The kind of network it is."""
+        return architecture_of(self.network.config)
+
+    @property
+    def says_words(self) -> bool:
+        """Whether it can say labels; an encoder without a masked-LM head cannot."""
+        return not isinstance(self._path, EncoderPath) or self._path.says_words
+
+    @property
     def hidden_size(self) -> int:
         """H, the width of the input embeddings."""
         return embedding_weight(self.network).shape[1]
+
+    @property
+    def state_size(self) -> int:
+        """The width of the hidden states that a head of a prompt reads."""
+        return self._path.state_size if isinstance(self._path, EncoderPath) else self.hidden_size
 
     @property
     def vocabulary_size(self) -> int:
@@ -84,7 +108,7 @@ class FrozenModel:
         for field in ("max_position_embeddings", "n_positions", "max_seq_len"):
             value = getattr(config, field, None)
             if isinstance(value, int) and value > 0:
-                return value
+                return value - self._path.position_offset if isinstance(self._path, EncoderPath) else value
         return None
 
     @property
@@ -123,6 +147,14 @@ class FrozenModel:
             return self._path.prefixes(prompts)
         return [self.prefix([prompt]) for prompt in prompts]
 
+    @torch.no_grad()
+    def key_values(self, tokens: Tensor) -> tuple[KeyValues, ...]:
+        """Keys and values, each (A, P, D), of every layer for virtual tokens (P, H) in front, read alone."""
+        if isinstance(self._path, EncoderPath):
+            return self._path.key_values(tokens)
+        layers = self.prefix([InputPrompt(tokens)]).layers
+        return tuple((pair[0][0], pair[1][0]) for pair in layers if pair is not None)
+
     def states_before(self, layer: int, tokens: Tensor) -> Tensor:
         """Hidden states (P, H) in float32 that `layer` is given for virtual tokens (P, H); without gradients.
 
@@ -151,7 +183,7 @@ class FrozenModel:
             PromptError: if the model takes the plain path.
         """
         if not isinstance(self._path, SharedPrefixPath):
-            raise PromptError(f"{self.name} takes the plain path, where features of rows are not read")
+            raise PromptError(f"{self.name} takes the {self.support.path} path, where features are not read")
         return self._path.features(rows, self._checked(rows, prefix, extra=0)[0], layers)
 
     def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:

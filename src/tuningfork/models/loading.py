@@ -23,7 +23,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tuningfork.errors import ModelError
+from tuningfork.models.architecture import architecture_of
 from tuningfork.models.embedding import embedding_weight
+from tuningfork.models.encoder_loading import read_encoder
 from tuningfork.models.frozen import FrozenModel
 
 BUNDLED = "bundled"
@@ -43,7 +45,7 @@ def load_model(
     dtype: str = "auto",
     announce: Callable[[str], None] | None = None,
 ) -> FrozenModel:
-    """Load, freeze and probe a causal language model.
+    """Load, freeze and probe a causal language model or an encoder.
 
     Args:
         name: `bundled`, a local folder, or the name of a Hugging Face model.
@@ -72,6 +74,11 @@ def load_model(
             f"{name} takes the plain path, one row at a time and without shared prefixes: "
             f"{model.support.reason}. Results are the same, runs are slower, and key-value prefixes are not "
             "available."
+        )
+    if announce is not None and not model.says_words:
+        announce(
+            f"{name} has no masked-LM head, so words cannot say its labels: each prompt gets a trained head, "
+            "and to the text prompt all labels are equally likely."
         )
     return model
 
@@ -110,14 +117,18 @@ def _read(source: str, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
             raise ModelError(
                 f"{name} is an encoder-decoder model ({config.model_type}); expected a causal language model"
             )
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            config=config,
-            dtype="auto",
-            output_loading_info=True,
-            trust_remote_code=False,
-            local_files_only=local_only,
-        )
+        settings = {
+            "config": config,
+            "dtype": "auto",
+            "output_loading_info": True,
+            "trust_remote_code": False,
+            "local_files_only": local_only,
+        }
+        loaded: Any
+        if architecture_of(config) == "encoder":
+            loaded = read_encoder(source, settings)
+        else:
+            loaded = AutoModelForCausalLM.from_pretrained(source, **settings)
         tokenizer = AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, local_files_only=local_only
         )
@@ -128,7 +139,7 @@ def _read(source: str, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{name}: {len(missing)} weights of {type(network).__name__} are not in the saved model, "
-            f"such as {missing[0]}; expected a complete causal language model"
+            f"such as {missing[0]}; expected a complete model"
         )
     return network, tokenizer
 

@@ -12,7 +12,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import HeadedPrefix, InstancePrompt, KeyValuePrefix, PlacedPrompt
+from tuningfork.models.artefacts import (
+    HeadedPrefix,
+    HeadedPrompt,
+    InstancePrompt,
+    KeyValuePrefix,
+    PlacedPrompt,
+)
 from tuningfork.models.embedding import check_placed, embed_row, embed_segment, embedding_weight
 from tuningfork.models.instance import answer_start
 from tuningfork.models.offsets import add_offsets, offsets_of
@@ -43,8 +49,9 @@ class PlainPath:
         pieces = [embed_segment(self._network, ())]
         virtual: Tensor | None = None
         for segment in segments:
-            if isinstance(segment, KeyValuePrefix | InstancePrompt | HeadedPrefix):
-                kind = "an instance prompt" if isinstance(segment, InstancePrompt) else "a key-value prefix"
+            if isinstance(segment, KeyValuePrefix | InstancePrompt | HeadedPrefix | HeadedPrompt):
+                named = {InstancePrompt: "an instance prompt", HeadedPrompt: "a prompt with a head"}
+                kind = named.get(type(segment), "a key-value prefix")
                 raise PromptError(
                     f"{self._network.config.model_type} takes the plain path, where {kind} "
                     "cannot be used; use prompt tuning"

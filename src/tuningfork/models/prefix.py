@@ -39,6 +39,8 @@ class PrefixState:
     head: ClassificationHead | None = None
     empty: EmptySlots | None = None
     """Slots that some layers leave out: those of tokens that enter above them."""
+    first_word: int | None = None
+    """In an encoder, which of `embeddings` is the first token of the vocabulary; None if the row has it."""
     context_key: Hashable = None
     """Equal for prefixes that rows' words are read alike behind; None where training may change that."""
 

@@ -20,11 +20,13 @@ from transformers import DynamicCache, PreTrainedModel
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import (
     HeadedPrefix,
+    HeadedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
     PlacedPrompt,
     SoftPrompt,
+    without_head,
 )
 from tuningfork.models.batch import pad_rows
 from tuningfork.models.classification_head import ClassificationHead
@@ -117,12 +119,14 @@ class SharedPrefixPath:
 
     def _begun(self, segments: Sequence[Segment]) -> tuple[PrefixState, Sequence[Segment]]:
         """What the first of `segments` brings along, and what is left to be run."""
+        first, head = without_head(segments[0] if segments else ())
+        rest, segments = segments[1:], [first, *segments[1:]]
         state = PrefixState(
-            0, offsets=offsets_of(segments, self.device), context_key=self._context_key(segments)
+            0,
+            head=head and self._checked_head(head),
+            offsets=offsets_of(segments, self.device),
+            context_key=self._context_key(segments),
         )
-        first, rest = (segments[0], segments[1:]) if segments else ((), ())
-        if isinstance(first, HeadedPrefix):
-            state, first = replace(state, head=self._checked_head(first.head)), first.prefix
         match first:
             case KeyValuePrefix(layers=layers):
                 count = first.num_virtual_tokens
@@ -305,10 +309,12 @@ class SharedPrefixPath:
         return head.mapped(lambda tensor: tensor.to(self.device, torch.float32))
 
     def _embed(self, segment: Segment) -> Tensor:
-        if isinstance(segment, KeyValuePrefix | HeadedPrefix):
+        if isinstance(segment, KeyValuePrefix | HeadedPrefix | HeadedPrompt):
             raise PromptError(
-                "a key-value prefix must be the first segment: its keys carry the positions they were made "
-                "for"
+                "a prompt with a head must be the first segment"
+                if isinstance(segment, HeadedPrompt)
+                else "a key-value prefix must be the first segment: its keys carry the positions they were "
+                "made for"
             )
         if isinstance(segment, InstancePrompt):
             raise PromptError("an instance prompt must be the first segment: rows follow its own front")

@@ -22,8 +22,15 @@ from tuningfork.models.shared import SharedPrefixPath
 class Support:
     """The path a model takes and, in one sentence, why."""
 
-    path: Literal["shared", "plain"]
+    path: Literal["shared", "plain", "encoder"]
     reason: str
+    refuses_key_values: bool = False
+    """Whether the layers of an encoder take no keys and values from outside."""
+
+    @property
+    def takes_key_values(self) -> bool:
+        """Whether keys and values of a prompt can be learned."""
+        return self.path != "plain" and not self.refuses_key_values
 
 
 def inspect_support(network: PreTrainedModel) -> Support:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,15 +57,30 @@ class Arrangement:
 
 
 def arrange(
-    task: Task, tokenizer: "PreTrainedTokenizerBase", placement: Placement, num_placed_tokens: int | None
+    task: Task,
+    tokenizer: "PreTrainedTokenizerBase",
+    placement: Placement,
+    num_placed_tokens: int | None,
+    *,
+    fills_masks: bool = False,
 ) -> Arrangement:
     """Lay out the rows of `task` for a placement with so many tokens, by default as many as it has.
+
+    For a model that `fills_masks`, virtual tokens in front stand before [CLS], which the rows then begin
+    with.
 
     Raises:
         PromptError: if the task's prompt has no markers to place them at, or has, and a number is given.
     """
+    render = partial(
+        RowRenderer,
+        task,
+        tokenizer,
+        fills_masks=fills_masks,
+        leads_rows=fills_masks and placement in ("front", "both"),
+    )
     if placement == "front":
-        return Arrangement(placement, RowRenderer(task, tokenizer))
+        return Arrangement(placement, render())
     if placement == "markers":
         marked = task.template.num_virtual_tokens
         if not marked:
@@ -74,11 +90,11 @@ def arrange(
                 f"the prompt has markers for {marked} virtual tokens, found {num_placed_tokens} asked for; "
                 "leave out --virtual-tokens"
             )
-        return Arrangement(placement, RowRenderer(task, tokenizer, fills_markers=True), marked)
+        return Arrangement(placement, render(fills_markers=True), marked)
     count = num_placed_tokens or NUM_PLACED_TOKENS
     if placement == "after_bos":
-        return Arrangement(placement, RowRenderer(task, tokenizer), count)
-    return Arrangement(placement, RowRenderer(task, tokenizer, num_suffix_tokens=count), count)
+        return Arrangement(placement, render(), count)
+    return Arrangement(placement, render(num_suffix_tokens=count), count)
 
 
 def placements_of(task: Task, options: TuneOptions) -> tuple[Placement, ...]:
@@ -94,7 +110,7 @@ def placements_of(task: Task, options: TuneOptions) -> tuple[Placement, ...]:
 
 
 def arrangements_of(
-    task: Task, tokenizer: "PreTrainedTokenizerBase", options: TuneOptions
+    task: Task, tokenizer: "PreTrainedTokenizerBase", options: TuneOptions, *, fills_masks: bool = False
 ) -> dict[Placement, Arrangement]:
     """Those of all placements that a run tries.
 
@@ -111,7 +127,8 @@ def arrangements_of(
                 f"placement {placement}: one number of virtual tokens, found {given}; several are only tried "
                 "in front, where rows have no places for them"
             )
-        found[placement] = arrange(task, tokenizer, placement, counts[0] if counts else None)
+        count = counts[0] if counts else None
+        found[placement] = arrange(task, tokenizer, placement, count, fills_masks=fills_masks)
     return found
 
 

@@ -30,7 +30,12 @@ class FewShot:
 def choose_few_shot(
     prepared: Prepared, model: FrozenModel, evaluator: Evaluator, *, seed: int
 ) -> FewShot | None:
-    """The best number of demonstrations on held-out rows; None if not even the fewest fit the model."""
+    """The best number of demonstrations on held-out rows; None if not even the fewest fit the model.
+
+    An encoder fills the one gap of one text: it is shown none.
+    """
+    if model.architecture == "encoder":
+        return None
     pools = [_spread(fold.train, seed) for fold in prepared.folds]
     shown = _spread(prepared.rows, seed) if prepared.is_cross_validated else pools[0]
     generates = not prepared.is_cross_validated

@@ -228,7 +228,13 @@ class _Composing:
     def _member(self, prompt: SoftPrompt, record: PromptRecord) -> Member:
         """A prompt, read by the model, with rows of the new task as it needs them."""
         task = self._request.task
-        arrangement = arrange(task, self._model.tokenizer, record.placement, record.num_placed_tokens or None)
+        arrangement = arrange(
+            task,
+            self._model.tokenizer,
+            record.placement,
+            record.num_placed_tokens or None,
+            fills_masks=self._model.architecture == "encoder",
+        )
         if isinstance(prompt, PlacedPrompt) and record.placement != "both":
             words = [token for token in prompt.prefix_ids if token >= 0]
             if words != [token for token in arrangement.renderer.prefix_ids if token >= 0]:

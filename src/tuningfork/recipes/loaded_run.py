@@ -214,7 +214,13 @@ def _members(folder: RunFolder, model: FrozenModel) -> list[Member]:
     members = []
     for member, prompt in prompts or [(record, soft)]:
         placed = member.num_placed_tokens or None
-        renderer = arrange(folder.task, model.tokenizer, member.placement, placed).renderer
+        renderer = arrange(
+            folder.task,
+            model.tokenizer,
+            member.placement,
+            placed,
+            fills_masks=model.architecture == "encoder",
+        ).renderer
         members.append(Member(model.prefix([prompt or renderer.prefix_ids]), renderer))
     return members
 

@@ -90,7 +90,7 @@ def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSin
         DataError: if the data cannot be used.
         ContextLengthError: if a row does not fit and `options.skip_bad_rows` is off.
     """
-    renderer = RowRenderer(task, model.tokenizer)
+    renderer = RowRenderer(task, model.tokenizer, fills_masks=model.architecture == "encoder")
     length = _RowLength(renderer, task, options, model.maximum_length or _NO_LIMIT)
     examples = _checked(task.data.train, length, renderer, model, task, options, sink)
     own_test: Sequence[Example] | None = None
@@ -189,7 +189,9 @@ class _RowLength:
 
     def __call__(self, example: Example) -> int:
         answer = self._renderer.answer_ids(example.targets[0]) if example.targets else []
+        # The row of a model that fills masks holds the first token of its answer.
         behind = len(self._renderer.row_ids(example)) + max(len(answer), self._least)
+        behind -= int(self._renderer.fills_masks)
         if self._longest_prompt + behind <= self._maximum:
             self.longest_behind = max(self.longest_behind, behind)
         return self._longest_prompt + behind
@@ -200,7 +202,9 @@ def _num_more_tokens(renderer: RowRenderer, task: Task, options: TuneOptions) ->
     front = max(options.num_virtual_tokens, default=0)
     if options.start_from is not None:
         front = RunFolder.open(Path(options.start_from)).load_prompt()[0].num_tokens
-    longer_front = max(0, front - len(renderer.prefix_ids))
+    # Before [CLS] they take the place of the words behind it only.
+    kept = renderer.num_leading_tokens if renderer.fills_masks and front else 0
+    longer_front = max(0, front + kept - len(renderer.prefix_ids))
     by_placement: dict[Placement, int] = {
         "front": longer_front,
         "both": longer_front + NUM_PLACED_TOKENS,

@@ -29,6 +29,7 @@ from tuningfork.tuning.soft.defaults import (
     SEARCHED_METHODS,
     Placement,
 )
+from tuningfork.tuning.soft.headed import Headed
 from tuningfork.tuning.soft.initializers import Start, initial_embeddings
 from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
@@ -113,7 +114,8 @@ def search_space(
             refit=RenderedRows(renderer, prepared.rows) if trains_on_all else None,
         )
 
-    arrangements = arrangements_of(task, model.tokenizer, options)
+    fills_masks = model.architecture == "encoder"
+    arrangements = arrangements_of(task, model.tokenizer, options, fills_masks=fills_masks)
     if not options.placements and prepared.room is not None:
         # What nobody asked for is tried where it fits.
         needed = len(prepared.renderer.prefix_ids) + NUM_PLACED_TOKENS
@@ -121,7 +123,7 @@ def search_space(
     return SearchSpace(
         model=model,
         rows={placement: arranged(arrangement) for placement, arrangement in arrangements.items()},
-        text_ids=prepared.renderer.prefix_ids,
+        text_ids=prepared.renderer.words_ids() if fills_masks else prepared.renderer.prefix_ids,
         label_ids=[model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
         objective=objective_of(prepared, options),
         options=options,
@@ -141,6 +143,11 @@ def objective_of(prepared: Prepared, options: TuneOptions) -> Objective:
     choices = prepared.renderer.choices
     if options.objective == "labels" and choices is None:
         raise TaskError(f"objective labels needs a classification task; this one is {prepared.task.type}")
+    if options.objective == "tokens" and prepared.renderer.fills_masks:
+        raise TaskError(
+            "objective tokens: an encoder says no next token; it learns to tell labels apart "
+            "(--objective labels)"
+        )
     if choices is None or options.objective == "tokens":
         return TokenObjective()
     return ChoiceObjective(
@@ -165,7 +172,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
         for start, seed in product(_starts(space, arranged.arrangement.placement), seeds):
             embeddings = arranged.arrangement.initial(partial(_initial_embeddings, space, start, seed))
             for method in _methods(space, arranged.arrangement.placement):
-                placed = arranged.arrangement.placed(method, len(embeddings))
+                placed = _headed(arranged.arrangement.placed(method, len(embeddings)), space)
                 # What a method cannot do here is said now, not when those before it have been trained.
                 begin(placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room)
                 for rate in options.learning_rates or LEARNING_RATES[method.name]:
@@ -212,8 +219,20 @@ def _methods(space: SearchSpace, placement: Placement) -> list[SoftMethod]:
     if space.options.methods:
         return [get_soft_method(name) for name in space.options.methods]
     searched = [SOFT_METHODS[name] for name in SEARCHED_METHODS]
-    takes_any = space.model.support.path == "shared" and placement == "front"
-    return [method for method in searched if takes_any or method.kind == "input"]
+    support, kinds = space.model.support, {"input"}
+    if placement == "front":
+        kinds |= {"key-value"} if support.takes_key_values else set()
+        kinds |= {"instance"} if support.path == "shared" and not _has_head(space) else set()
+    return [method for method in searched if method.kind in kinds]
+
+
+def _has_head(space: SearchSpace) -> bool:
+    """Whether all prompts have a head: as asked, or because the model says no words."""
+    return space.options.head or not space.model.says_words
+
+
+def _headed(method: SoftMethod, space: SearchSpace) -> SoftMethod:
+    return Headed(method) if _has_head(space) and method.kind != "headed" else method
 
 
 def _check_start(space: SearchSpace) -> None:

@@ -68,6 +68,7 @@ def export_run(
         write = export_npy if format == "npy" else export_caikit
         return write(_virtual_tokens(path, prompt, format), output)
     base = load_model(model or folder.record.model.name)
+    _check_decoder(base)
     if changed := identity_of(folder.record.model).differences(base.identity()):
         raise ModelError(
             f"{base.name}: not the base model that {path} was tuned for (other {', '.join(changed)}); "
@@ -119,6 +120,7 @@ def import_prompt(
     if task_index is not None and found != "peft":
         raise FormatError(f"{source}: {_NAMES[found]} holds one prompt; leave out the task index")
     base = load_model(model)
+    _check_decoder(base)
     imported = _read(source, found, base, task_index)
     warnings = _check_fit(source, imported, base, task)
     folder = RunFolder.create(runs_folder, f"{task.name}-imported", _imported_record(base, task), task)
@@ -208,6 +210,14 @@ def _is_same_model(stated: str, model: str) -> bool:
     """Whether a file that states a base means `model`; what it states is compared, never opened."""
     folder = model_folder(model)
     return stated == model or (folder is not None and stated in (str(folder), str(folder.resolve())))
+
+
+def _check_decoder(model: FrozenModel) -> None:
+    if model.architecture != "decoder":
+        raise FormatError(
+            f"{model.name} is an {model.architecture}: adapters are written and read for causal (decoder) "
+            "models only"
+        )
 
 
 def _imported_record(model: FrozenModel, task: Task) -> RunRecord:

@@ -193,7 +193,8 @@ class _Tuning:
             rows = space.rows[first.placement].folds[0].rows
             start = first.method.materialize(started(first, self._model, generator, rows))
             start_prefix = self._model.prefix([start])
-            labels = None if start_prefix.head is None else renderer.choices
+            tells_labels = start_prefix.head is not None or renderer.fills_masks
+            labels = renderer.choices if tells_labels else None
             ours = self._answer_log_probabilities(renderer, start_prefix, labels)
             theirs = self._answer_log_probabilities(self._prepared.renderer, text_prefix, labels)
         gap = (ours - theirs).abs().max().item()

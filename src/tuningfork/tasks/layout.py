@@ -8,7 +8,7 @@ from typing import Protocol
 from tuningfork.data.example import Example, Role
 from tuningfork.errors import DataError
 from tuningfork.tasks.encoding import Piece
-from tuningfork.tasks.template import Literal, PromptTemplate, SoftTokens, Variable
+from tuningfork.tasks.template import Answer, Literal, PromptTemplate, SoftTokens, Variable
 from tuningfork.tasks.turns import TurnFormat, trailing_spaces
 
 _EMPTY_LINE = Piece("\n\n")
@@ -51,10 +51,11 @@ class TurnSource(Protocol):
 
 
 class PromptTurns:
-    """One user turn: the prompt with its variables filled in."""
+    """One user turn: the prompt with its variables filled in, and `mask` where the answer stands."""
 
-    def __init__(self, template: PromptTemplate) -> None:
+    def __init__(self, template: PromptTemplate, mask: str = "") -> None:
         self._template = template
+        self._mask = mask
 
     def turns(self, example: Example) -> list[Turn]:
         """Return the prompt filled with the inputs of `example`.
@@ -63,8 +64,9 @@ class PromptTurns:
             TaskError: A variable has no value.
         """
         self._template.check_values(example.inputs)
-        pieces = template_pieces(self._template, example.inputs)
-        count = next(i for i, segment in enumerate(self._template.segments) if isinstance(segment, Variable))
+        pieces = template_pieces(self._template, example.inputs, self._mask)
+        segments = self._template.segments
+        count = next(i for i, segment in enumerate(segments) if isinstance(segment, Variable | Answer))
         return [Turn("user", pieces[:count], pieces[count:])]
 
     def framed(self, turns: Sequence[Turn]) -> list[Turn]:
@@ -112,7 +114,7 @@ class ConversationTurns:
         return [replace(turns[0], shared=(*self._instruction, _EMPTY_LINE)), *turns[1:]]
 
 
-def template_pieces(template: PromptTemplate, values: Mapping[str, str]) -> tuple[Piece, ...]:
+def template_pieces(template: PromptTemplate, values: Mapping[str, str], mask: str = "") -> tuple[Piece, ...]:
     """Return a piece for each segment of `template`; virtual tokens are numbered in order."""
     pieces: list[Piece] = []
     count = 0
@@ -122,6 +124,8 @@ def template_pieces(template: PromptTemplate, values: Mapping[str, str]) -> tupl
                 pieces.append(Piece(text))
             case Variable(name):
                 pieces.append(Piece(values[name], is_data=True))
+            case Answer():
+                pieces.append(Piece(mask))
             case SoftTokens(more):
                 pieces.append(Piece("", virtual=range(count, count + more)))
                 count += more

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tuningfork.data.example import Example
 from tuningfork.data.rows import describe_place
 from tuningfork.errors import ContextLengthError, DataError, TaskError
+from tuningfork.tasks.cloze import ClozeFormat, tightened
 from tuningfork.tasks.encoding import Piece, TextEncoder
 from tuningfork.tasks.layout import (
     ConversationTurns,
@@ -45,6 +46,11 @@ class RowRenderer:
     Places of the prompt for virtual tokens are left out, unless it `fills_markers`; `num_suffix_tokens` more
     virtual tokens stand behind the words of each row, before the assistant header.
 
+    For a model that `fills_masks` a row is one text with a mask where the answer stands, and ends as the
+    tokenizer ends every text; an answer is tokenised as it would stand there, without an end. With
+    `leads_rows` what opens every text ([CLS]) opens the row instead of the prefix, so that virtual tokens
+    stand before it.
+
     `bare_prefix_ids` is BOS and chat header without any instruction, for the case of no prompt. `choices` are
     the labels as tokens, if the task has labels. `end_ids` are the tokens that end an answer.
 
@@ -60,21 +66,31 @@ class RowRenderer:
         *,
         fills_markers: bool = False,
         num_suffix_tokens: int = 0,
+        fills_masks: bool = False,
+        leads_rows: bool = False,
     ) -> None:
         self._task = task
         self._tokenizer = tokenizer
-        self._words = task.template.words()
-        self._template = task.template if fills_markers else self._words
+        template = task.template if fills_masks else task.template.without_answer()
+        self._words = template.words()
+        self._template = template if fills_markers else self._words
         self._num_suffix_tokens = num_suffix_tokens
+        self.fills_masks = fills_masks
         self._encoder = TextEncoder(tokenizer)
         self._format = self._choose_format()
+        if fills_masks:
+            self._words, self._template = (tightened(t, tokenizer) for t in (self._words, self._template))
         self._source = self._choose_source()
         skeleton = self._skeleton()
         self._prefix = skeleton.prefix
         self._row_lead = skeleton.row_lead
         self.prefix_ids = self._encode_prefix(skeleton)
         self.bare_prefix_ids = self._encode_prefix(lay_out([Turn("user")], 0, self._format))
-        self._before_answer = self._encode(skeleton.row, self.prefix_ids)[0][-1:]
+        self._before_answer = self._find_before_answer(skeleton)
+        self._row_leading: TokenIds = self._encoder.leading_ids if leads_rows else ()
+        self._after = self.prefix_ids
+        if leads_rows:
+            self.prefix_ids = self.prefix_ids[len(self._row_leading) :]
         self.choices = self._choose_verbalizer()
         self.end_ids = self._find_end_ids()
 
@@ -91,6 +107,16 @@ class RowRenderer:
         """How many tokens open every text, by the tokenizer or by the chat template: BOS, or none."""
         begins_with_bos = self.prefix_ids[:1] == [self._tokenizer.bos_token_id]
         return len(self._encoder.leading_ids) or int(begins_with_bos)
+
+    def words_ids(self) -> list[int]:
+        """Return the prompt's words before the first variable or, if there are none, those behind it.
+
+        What opens and closes every text is left out.
+        """
+        special = set(self._tokenizer.all_special_ids)
+        empty = Example(inputs=dict.fromkeys(self._task.template.variables, ""))
+        before = [token for token in self.prefix_ids if token not in special]
+        return before or [token for token in self.row_ids(empty) if token not in special]
 
     def few_shot_prefix_ids(self, demonstrations: Sequence[Example]) -> list[int]:
         """Return the prefix with `demonstrations` as earlier turns, each with the full prompt and its answer.
@@ -116,7 +142,7 @@ class RowRenderer:
             TaskError: A variable has no value, or the chat template refuses the order of the turns.
             DataError: A conversation has no messages, or does not begin with the user.
         """
-        return self._encode(self._row(example), self.prefix_ids)[0]
+        return [*self._row_leading, *self._encode(self._row(example), self._after)[0]]
 
     def answer_ids(self, target: str) -> list[int]:
         """Return the tokens that say `target` (as it stands in the data), with the end-of-turn token.
@@ -135,6 +161,9 @@ class RowRenderer:
         """
         with _naming(example.source):
             answer = self._encode_answer(self._first_answer(example))
+        if self.fills_masks:
+            row = self.row_ids(example)
+            return TrainingRow((*row, *answer), tuple(range(len(row), len(row) + len(answer))))
         ids, learned = self._encode(self._row(example), self.prefix_ids)
         learned += range(len(ids), len(ids) + len(answer))
         return TrainingRow((*ids, *answer), tuple(learned))
@@ -177,12 +206,21 @@ class RowRenderer:
 
     def _longest_answer(self, example: Example) -> int:
         if self.choices is not None:
-            return max(len(ids) for ids in self.choices.choice_ids)
+            # A mask stands in the row already.
+            return max(len(ids) for ids in self.choices.choice_ids) - int(self.fills_masks)
         if example.targets:
             return len(self.answer_ids(example.targets[0]))
         return self._task.max_new_tokens
 
     def _choose_format(self) -> TurnFormat:
+        if self.fills_masks:
+            if self._task.labels is None or self._task.is_conversation:
+                found = "conversations" if self._task.is_conversation else self._task.type
+                raise TaskError(
+                    f"task {self._task.name}: an encoder fills masks and writes no text, so it can only tell "
+                    f"labels of texts apart (classification), found {found}; choose a decoder model"
+                )
+            return ClozeFormat(self._tokenizer, self._encoder, self._words)
         if self._task.uses_chat_template and self._tokenizer.chat_template:
             return ChatFormat(self._tokenizer, self._encoder)
         if self._task.is_conversation:
@@ -196,9 +234,34 @@ class RowRenderer:
     def _choose_verbalizer(self) -> Verbalizer | None:
         if self._task.labels is None:
             return None
-        return Verbalizer.from_words(self._task.labels, self._encode_answer, self._task.length_normalization)
+        return Verbalizer.from_words(
+            self._task.labels,
+            self._encode_answer,
+            self._task.length_normalization,
+            fills_masks=self.fills_masks,
+        )
+
+    def _find_before_answer(self, skeleton: Layout) -> list[int]:
+        """The token that an answer follows.
+
+        Raises:
+            TaskError: The prompt holds a mask token of its own.
+        """
+        ids = [*self.prefix_ids, *self._encode(skeleton.row, self.prefix_ids)[0]]
+        if not self.fills_masks:
+            return ids[-1:]
+        mask = self._tokenizer.mask_token_id
+        if ids.count(mask) != 1:
+            raise TaskError(
+                f"prompt: found {ids.count(mask)} places to fill, one of them by default; write "
+                f"{{{{answer}}}} where the answer stands, instead of {self._tokenizer.mask_token}"
+            )
+        place = ids.index(mask)
+        return ids[place - 1 : place] if place else []
 
     def _find_end_ids(self) -> frozenset[int]:
+        if self.fills_masks:
+            return frozenset()
         ends = [self._encoder.encode([Piece(self._format.end_of_turn)])[-1], self._tokenizer.eos_token_id]
         return frozenset(id_ for id_ in ends if isinstance(id_, int))
 
@@ -212,7 +275,8 @@ class RowRenderer:
                 self._template, has_system_turn=self._format.supports_system, behind=behind
             )
         segments = [*self._template.segments, suffix] if suffix.count else self._template.segments
-        return PromptTurns(PromptTemplate.from_segments(segments))
+        mask = self._format.mask if isinstance(self._format, ClozeFormat) else ""
+        return PromptTurns(PromptTemplate.from_segments(segments), mask)
 
     def _skeleton(self, earlier: Sequence[Turn] = ()) -> Layout:
         """Return the layout of an example without any words, behind `earlier` turns."""

@@ -112,7 +112,12 @@ class Task(BaseModel):
     def _check_prompt(self) -> None:
         if not self.prompt:
             raise TaskError("prompt: the text prompt is empty; write an instruction")
-        variables = self.template.variables
+        variables, num_answers = self.template.variables, self.template.num_answers
+        if num_answers > 1 or (num_answers and (self.is_conversation or self.type != "classification")):
+            raise TaskError(
+                f"prompt: {{{{answer}}}} is the place of a label: a classification task on inputs has one at "
+                f"most, found {num_answers} in {'a conversation' if self.is_conversation else self.type}"
+            )
         if self.is_conversation:
             if variables:
                 raise TaskError(
@@ -166,7 +171,7 @@ class Task(BaseModel):
     def template(self) -> PromptTemplate:
         """The prompt, parsed."""
         try:
-            return PromptTemplate(self.prompt)
+            return PromptTemplate(self.prompt, variables=self.data.inputs)
         except TaskError as error:
             raise TaskError(str(error).replace("prompt line", "prompt: line", 1)) from None
 

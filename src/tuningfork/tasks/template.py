@@ -5,6 +5,8 @@ The whole syntax:
 - `{{name}}` is a variable; spaces inside the braces are allowed. A name is an ASCII letter or underscore,
   then letters, digits and underscores.
 - `{{soft:8}}` is a place for 8 virtual tokens of a soft prompt, 1 to 1000; a text prompt leaves it out.
+- `{{answer}}` is the place of the answer, for models that fill masks; one that continues text has it at the
+  end, where it says nothing. Among `variables`, which a task names, it is a variable like any other.
 - A backslash before `{{` makes the braces literal: `\{{`. To put a backslash itself in front of `{{`,
   double it. Backslashes anywhere else, single braces and `}}` stand for themselves.
 - Of three or more opening braces the last two open the variable, so `{{{name}}}` is a variable in braces.
@@ -14,7 +16,7 @@ There are no filters, loops, expressions or includes. A template is read once: a
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuningfork.errors import TaskError
@@ -49,7 +51,15 @@ class SoftTokens:
     count: int
 
 
-Segment = Literal | Variable | SoftTokens
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The place of the answer."""
+
+
+ANSWER = "answer"
+"""What its marker is called."""
+
+Segment = Literal | Variable | SoftTokens | Answer
 
 
 class PromptTemplate:
@@ -59,9 +69,10 @@ class PromptTemplate:
         TaskError: A `{{` is never closed, or what stands between the braces is not a name.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, variables: Collection[str] = ()) -> None:
+        """Read `text`; what is among `variables` is one, even if it is called like a marker."""
         self.text = text
-        self.segments: tuple[Segment, ...] = _parse(text)
+        self.segments: tuple[Segment, ...] = _parse(text, variables)
 
     @classmethod
     def from_segments(cls, segments: Iterable[Segment]) -> "PromptTemplate":
@@ -74,9 +85,11 @@ class PromptTemplate:
                     parts.append("{{" + name + "}}")
                 case SoftTokens(count):
                     parts.append(f"{{{{soft:{count}}}}}")
+                case Answer():
+                    parts.append("{{" + ANSWER + "}}")
                 case Literal(text):
                     parts.append(_escape(text, is_before_variable=index + 1 < len(joined)))
-        return cls("".join(parts))
+        return cls("".join(parts), variables=[s.name for s in joined if isinstance(s, Variable)])
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -87,6 +100,29 @@ class PromptTemplate:
     def num_virtual_tokens(self) -> int:
         """How many virtual tokens it has places for."""
         return sum(s.count for s in self.segments if isinstance(s, SoftTokens))
+
+    @property
+    def num_answers(self) -> int:
+        """How many places for the answer it has."""
+        return sum(isinstance(segment, Answer) for segment in self.segments)
+
+    def without_answer(self) -> "PromptTemplate":
+        """Return the template for a model that continues text: a place for the answer at its end left out.
+
+        Raises:
+            TaskError: It stands elsewhere.
+        """
+        if not self.num_answers:
+            return self
+        *before, last = self.segments
+        if self.num_answers > 1 or not isinstance(last, Answer):
+            raise TaskError(
+                "prompt: {{answer}} must stand at the end: this model continues text and cannot fill a gap; "
+                "move it there, or choose an encoder with a masked-LM head (such as BERT)"
+            )
+        if before and isinstance(before[-1], Literal):
+            before[-1] = Literal(before[-1].text.rstrip())
+        return PromptTemplate.from_segments(before)
 
     def words(self) -> "PromptTemplate":
         """Return the template without its places for virtual tokens, and without the space behind each."""
@@ -121,7 +157,7 @@ class PromptTemplate:
         texts = (
             s.text if isinstance(s, Literal) else values[s.name]
             for s in self.words().segments
-            if not isinstance(s, SoftTokens)
+            if not isinstance(s, SoftTokens | Answer)
         )
         return "".join(texts)
 
@@ -150,13 +186,13 @@ def _escape(text: str, *, is_before_variable: bool) -> str:
     return pattern.sub(replacement, text)
 
 
-def _parse(text: str) -> tuple[Segment, ...]:
+def _parse(text: str, variables: Collection[str]) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     position = 0
     while match := _ESCAPED_OR_OPENING.search(text, position):
         segments.append(Literal(text[position : match.start()]))
         if match["opening"]:
-            segment, position = _read_place(text, match.end())
+            segment, position = _read_place(text, match.end(), variables)
             segments.append(segment)
             continue
         count = len(match["backslashes"])
@@ -173,7 +209,9 @@ def _ends_in_space(segments: Sequence[Segment]) -> bool:
     return not segments or (isinstance(segments[-1], Literal) and segments[-1].text[-1:].isspace())
 
 
-def _read_place(text: str, start: int) -> tuple[Variable | SoftTokens, int]:
+def _read_place(
+    text: str, start: int, variables: Collection[str]
+) -> tuple[Variable | SoftTokens | Answer, int]:
     end = text.find("}}", start)
     if end < 0:
         raise TaskError(
@@ -195,7 +233,7 @@ def _read_place(text: str, start: int) -> tuple[Variable | SoftTokens, int]:
             r"underscores and do not start with a digit; places for virtual tokens are {{soft:8}}. "
             r"For literal braces write '\{{'"
         )
-    return Variable(name), end + 2
+    return (Answer() if name == ANSWER and name not in variables else Variable(name)), end + 2
 
 
 def _place(text: str, offset: int) -> str:

@@ -32,6 +32,8 @@ class Verbalizer:
     labels: tuple[str, ...]
     choice_ids: tuple[tuple[int, ...], ...]
     length_normalization: LengthNormalization = "none"
+    fills_masks: bool = False
+    """Whether a label has as many masks as tokens, and no end token: it may then begin with another."""
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(self.labels) != len(self.choice_ids):
@@ -45,7 +47,7 @@ class Verbalizer:
                 raise TaskError(
                     f"labels {first!r} and {second!r} have the same tokens: give them different words"
                 )
-            if longer[: len(shorter)] == shorter:
+            if not self.fills_masks and longer[: len(shorter)] == shorter:
                 raise TaskError(
                     f"the tokens of label {second!r} begin with all those of {first!r}, end included"
                 )
@@ -56,6 +58,8 @@ class Verbalizer:
         words: Mapping[str, str],
         encode: Callable[[str], TokenIds],
         length_normalization: LengthNormalization = "none",
+        *,
+        fills_masks: bool = False,
     ) -> "Verbalizer":
         """Return the verbalizer of `words` (label to what the model should say).
 
@@ -67,7 +71,8 @@ class Verbalizer:
         for label, said in words.items():
             if not said.strip():
                 raise TaskError(f"label {label!r} has no words to say")
-        return cls(tuple(words), tuple(tuple(encode(said)) for said in words.values()), length_normalization)
+        choice_ids = tuple(tuple(encode(said)) for said in words.values())
+        return cls(tuple(words), choice_ids, length_normalization, fills_masks)
 
     @property
     def normalizes_length(self) -> bool:

@@ -32,6 +32,7 @@ from tuningfork.library.formats.peft_readme import readme
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
     HeadedPrefix,
+    HeadedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -47,6 +48,8 @@ _WITHOUT_FORMAT: dict[type, str] = {
         "this prompt changes the tokens of each row, and PEFT has no format for such prompts; "
         "tune one that does not (--method) to export it",
     ),
+    HeadedPrompt: "this prompt has a head behind virtual tokens at the input, which is not written yet; tune "
+    "one that says its labels, without --head, to export it",
     PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "
     "tune one with --placement front to export it",
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix
+from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 
 
@@ -17,12 +17,11 @@ def initial_key_values(model: FrozenModel, embeddings: Tensor) -> list[tuple[Ten
     Raises:
         PromptError: if the model does not keep plain keys and values in every layer.
     """
-    if model.support.path != "shared":
+    if not model.support.takes_key_values:
         raise PromptError(
             f"prefix tuning is not possible with {model.name}: {model.support.reason}; use prompt tuning"
         )
-    layers = model.prefix([InputPrompt(embeddings)]).layers
-    return [(pair[0][0].float().clone(), pair[1][0].float().clone()) for pair in layers if pair is not None]
+    return [(keys.float().clone(), values.float().clone()) for keys, values in model.key_values(embeddings)]
 
 
 def learned_key_values(model: FrozenModel, embeddings: Tensor) -> nn.Module:

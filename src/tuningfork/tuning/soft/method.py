@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.parts import PromptParts
@@ -137,7 +138,27 @@ def begin(
     What is drawn comes from `generator`, by default one of seed 0. Methods that look at the rows to train on
     before they learn from them find them in `rows`; `num_labels` is how many labels are to be told apart, and
     `room` how many tokens the prompt may have.
+
+    Raises:
+        PromptError: if the method cannot be used with this model, or lacks what it needs.
     """
+    if model.support.path == "encoder":
+        _check_encoder(method, model)
     tokens = embeddings.detach().to("cpu", torch.float32, copy=True)
     drawn = generator or torch.Generator().manual_seed(0)
     return method.start(Beginning(model, tokens, drawn, rows, num_labels, room)).to(model.device)
+
+
+def _check_encoder(method: SoftMethod, model: FrozenModel) -> None:
+    """Check that an encoder can take what `method` makes."""
+    needs_order = method.kind in ("instance", "late") or isinstance(method, ShowsRows | AddsLoss)
+    if needs_order:
+        raise PromptError(
+            f"{method.name} is not possible with {model.name}: it needs a model that reads from left to "
+            f"right, and {model.support.reason}; use prompt tuning"
+        )
+    if method.kind != "headed" and not model.says_words:
+        raise PromptError(
+            f"{model.name} says no words ({model.support.reason}): tune a prompt with a head (--head), or "
+            "use a model with a masked-LM head"
+        )

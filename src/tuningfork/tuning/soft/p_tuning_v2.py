@@ -46,7 +46,7 @@ class PTuningV2:
                 "labels as what is learned (--objective labels); for anything else use prefix tuning"
             )
         module = learned_key_values(given.model, given.tokens)
-        module.weight = nn.Parameter(torch.zeros(given.num_labels, given.model.hidden_size))
+        module.weight = nn.Parameter(torch.zeros(given.num_labels, given.model.state_size))
         module.bias = nn.Parameter(torch.zeros(given.num_labels))
         return module
 
