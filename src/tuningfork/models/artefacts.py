@@ -230,4 +230,37 @@ class DecomposedPrompt:
         return DecomposedPrompt(*(tensor.detach().clone() for tensor in self.tensors()))
 
 
-SoftPrompt = InputPrompt | KeyValuePrefix | HeadedPrefix | InstancePrompt | PlacedPrompt | DecomposedPrompt
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderDecoderPrompt:
+    """What stands in front of the two inputs of an encoder-decoder model.
+
+    The encoder reads `encoder`, words with or without virtual tokens, before each row; `decoder` stands in
+    front of the decoder's start token.
+    """
+
+    encoder: PlacedPrompt
+    decoder: InputPrompt | KeyValuePrefix | HeadedPrefix
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P, of both together."""
+        return self.encoder.num_virtual_tokens + self.decoder.num_virtual_tokens
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [*self.encoder.tensors(), *self.decoder.tensors()]
+
+    def detached(self) -> "EncoderDecoderPrompt":
+        """A copy without autograd history."""
+        return EncoderDecoderPrompt(self.encoder.detached(), self.decoder.detached())
+
+
+SoftPrompt = (
+    InputPrompt
+    | KeyValuePrefix
+    | HeadedPrefix
+    | InstancePrompt
+    | PlacedPrompt
+    | DecomposedPrompt
+    | EncoderDecoderPrompt
+)

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -23,6 +24,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tuningfork.errors import ModelError
+from tuningfork.models.architecture import architecture_of
 from tuningfork.models.embedding import embedding_weight
 from tuningfork.models.frozen import FrozenModel
 
@@ -43,7 +45,7 @@ def load_model(
     dtype: str = "auto",
     announce: Callable[[str], None] | None = None,
 ) -> FrozenModel:
-    """Load, freeze and probe a causal language model.
+    """Load, freeze and probe a language model: a causal one, or an encoder-decoder.
 
     Args:
         name: `bundled`, a local folder, or the name of a Hugging Face model.
@@ -72,6 +74,11 @@ def load_model(
             f"{name} takes the plain path, one row at a time and without shared prefixes: "
             f"{model.support.reason}. Results are the same, runs are slower, and key-value prefixes are not "
             "available."
+        )
+    elif announce is not None and model.is_encoder_decoder:
+        announce(
+            f"{name} is an encoder-decoder model: {model.support.reason}, so that runs share no reading of "
+            "the prompt; only keys and values in front of the decoder are shared by rows."
         )
     return model
 
@@ -106,11 +113,9 @@ def _read(source: str, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     try:
         # Said, not left to the default, which asks the user whether to run code that came with the model.
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local_only)
-        if getattr(config, "is_encoder_decoder", False):
-            raise ModelError(
-                f"{name} is an encoder-decoder model ({config.model_type}); expected a causal language model"
-            )
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        is_two_sided = architecture_of(config) == "encoder-decoder"
+        kind: Any = AutoModelForSeq2SeqLM if is_two_sided else AutoModelForCausalLM
+        loaded: Any = kind.from_pretrained(
             source,
             config=config,
             dtype="auto",
@@ -123,12 +128,12 @@ def _read(source: str, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"{name}: cannot be loaded as a causal language model: {reason[:300]}") from error
+        raise ModelError(f"{name}: cannot be loaded as a language model: {reason[:300]}") from error
     network, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{name}: {len(missing)} weights of {type(network).__name__} are not in the saved model, "
-            f"such as {missing[0]}; expected a complete causal language model"
+            f"such as {missing[0]}; expected a complete language model"
         )
     return network, tokenizer
 
@@ -198,6 +203,7 @@ def _forward_seconds(network: PreTrainedModel) -> float:
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        network.base_model(input_ids=ids, use_cache=False)
+        inputs = {"decoder_input_ids": ids} if network.config.is_encoder_decoder else {}
+        network.base_model(input_ids=ids, use_cache=False, **inputs)
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:])

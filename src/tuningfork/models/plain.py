@@ -12,7 +12,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
-from tuningfork.models.artefacts import HeadedPrefix, InstancePrompt, KeyValuePrefix, PlacedPrompt
+from tuningfork.models.artefacts import (
+    EncoderDecoderPrompt,
+    HeadedPrefix,
+    InstancePrompt,
+    KeyValuePrefix,
+    PlacedPrompt,
+)
 from tuningfork.models.embedding import check_placed, embed_row, embed_segment, embedding_weight
 from tuningfork.models.instance import answer_start
 from tuningfork.models.offsets import add_offsets, offsets_of
@@ -48,6 +54,11 @@ class PlainPath:
                 raise PromptError(
                     f"{self._network.config.model_type} takes the plain path, where {kind} "
                     "cannot be used; use prompt tuning"
+                )
+            if isinstance(segment, EncoderDecoderPrompt):
+                raise PromptError(
+                    f"the prompt is for an encoder-decoder model, and {self._network.config.model_type} is "
+                    "none"
                 )
             if isinstance(segment, PlacedPrompt):
                 check_placed(self._network, segment)

@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Hashable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import cached_property
-from itertools import zip_longest
 from typing import Any, cast
 
 import torch
@@ -20,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import (
+    EncoderDecoderPrompt,
     HeadedPrefix,
     InputPrompt,
     InstancePrompt,
@@ -44,9 +44,9 @@ from tuningfork.models.prefix import (
     expand_prefix,
     new_cache,
 )
+from tuningfork.models.stems import Stem, maximal_stems
 from tuningfork.types import TokenIds
 
-Stem = tuple[int, ...]
 HeadShapes = tuple[tuple[int, int], tuple[int, int]]
 _MOST_LOGITS_PER_RUN = 2**27
 """Beyond this many logits, half a gigabyte, choices are not scored in one forward."""
@@ -170,7 +170,7 @@ class SharedPrefixPath:
         """
         if (head := prefixes[0].head) is not None:
             return head.log_probabilities(self._last_states(self._open(rows, prefixes)))
-        stems = _maximal_stems(choices)
+        stems = maximal_stems(choices)
         num_logits = len(rows) * (1 + sum(map(len, stems))) * embedding_weight(self._network).shape[0]
         if stems and self.packs_choices and num_logits <= _MOST_LOGITS_PER_RUN:
             return self._score_packed(self._open(rows, prefixes), choices, stems)
@@ -288,6 +288,10 @@ class SharedPrefixPath:
             )
         if isinstance(segment, InstancePrompt):
             raise PromptError("an instance prompt must be the first segment: rows follow its own front")
+        if isinstance(segment, EncoderDecoderPrompt):
+            raise PromptError(
+                f"the prompt is for an encoder-decoder model, and {self._network.config.model_type} is none"
+            )
         if isinstance(segment, PlacedPrompt):
             return embed_row(self._network, segment.prefix_ids, segment.embeddings)
         return embed_segment(self._network, segment)
@@ -466,18 +470,3 @@ def _repeat(tensor: Tensor, count: int) -> Tensor:
 
 def _head_shapes(pair: KeyValues) -> HeadShapes:
     return (pair[0].shape[0], pair[0].shape[2]), (pair[1].shape[0], pair[1].shape[2])
-
-
-def _maximal_stems(choices: Sequence[TokenIds]) -> dict[Stem, list[int]]:
-    """Which beginnings to run, and the indices of the choices that each of them serves.
-
-    A stem is a choice without its last token; empty ones and those that begin another are left out.
-    """
-    stems = sorted({tuple(choice[:-1]) for choice in choices if len(choice) > 1})
-    pairs = zip_longest(stems, stems[1:], fillvalue=())
-    served: dict[Stem, list[int]] = {stem: [] for stem, after in pairs if after[: len(stem)] != stem}
-    for index, choice in enumerate(choices):
-        if len(choice) > 1:
-            begun = tuple(choice[:-1])
-            served[next(stem for stem in served if stem[: len(begun)] == begun)].append(index)
-    return served
