@@ -82,7 +82,7 @@ def prompt_of(network: PreTrainedModel, kind: str, length: int = 4) -> Prompt:
         case "key_value":
             return Prompt([KeyValuePrefix(tuple(pairs)), ids], words, {"layers": pairs})
         case "decoder":
-            made = EncoderDecoderPrompt(PlacedPrompt(virtual[:0], tuple(ids)), InputPrompt(decoder))
+            made = EncoderDecoderPrompt(tuple(ids), InputPrompt(decoder))
             return Prompt([made], words, {"decoder": decoder})
         case _:
             placed = PlacedPrompt(virtual, (ids[0], -1, -2, ids[1], -3, -4))
@@ -228,6 +228,7 @@ def _again(prompt: Prompt, network: PreTrainedModel) -> Prompt:
     if isinstance(first.decoder, InputPrompt):
         return Prompt([], words, {"decoder": first.decoder.embeddings})
     assert isinstance(first.decoder, KeyValuePrefix)
+    assert isinstance(first.encoder, PlacedPrompt)
     virtual = first.encoder.embeddings
     read = torch.cat([words[:1], virtual[:2], words[1:2], virtual[2:]])
     return Prompt([], read, {"layers": first.decoder.layers})

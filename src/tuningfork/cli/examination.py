@@ -9,6 +9,11 @@ from rich.text import Text
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import MachineFact, Status, describe_machine
 
+_PATHS = {
+    "shared": "shared prefix",
+    "plain": "plain, one row at a time",
+    "encoder-decoder": "encoder and decoder, the prompt read with each row",
+}
 _STYLES = {"ok": "green", "advice": "yellow", "problem": "red"}
 
 
@@ -36,8 +41,8 @@ def examine(model: str | None, *, as_json: bool) -> None:
 
 def _model_facts(name: str) -> list[MachineFact]:
     model = load_model(name)
-    path = "shared prefix" if model.support.path == "shared" else "plain, one row at a time"
-    status: Status = "ok" if model.support.path == "shared" else "advice"
+    path = _PATHS[model.support.path]
+    status: Status = "advice" if model.support.path == "plain" else "ok"
     limit = f"{model.maximum_length} tokens" if model.maximum_length else "no limit named"
     return [
         MachineFact("model", f"{model.name}, {model.num_parameters / 1e6:.1f} M parameters, {limit}"),

@@ -234,25 +234,28 @@ class DecomposedPrompt:
 class EncoderDecoderPrompt:
     """What stands in front of the two inputs of an encoder-decoder model.
 
-    The encoder reads `encoder`, words with or without virtual tokens, before each row; `decoder` stands in
+    The encoder reads `encoder`, words alone or with virtual tokens, before each row; `decoder` stands in
     front of the decoder's start token.
     """
 
-    encoder: PlacedPrompt
+    encoder: tuple[int, ...] | PlacedPrompt
     decoder: InputPrompt | KeyValuePrefix | HeadedPrefix
 
     @property
     def num_virtual_tokens(self) -> int:
         """P, of both together."""
-        return self.encoder.num_virtual_tokens + self.decoder.num_virtual_tokens
+        read = self.encoder.num_virtual_tokens if isinstance(self.encoder, PlacedPrompt) else 0
+        return read + self.decoder.num_virtual_tokens
 
     def tensors(self) -> list[Tensor]:
         """Every tensor, in a fixed order."""
-        return [*self.encoder.tensors(), *self.decoder.tensors()]
+        read = self.encoder.tensors() if isinstance(self.encoder, PlacedPrompt) else []
+        return [*read, *self.decoder.tensors()]
 
     def detached(self) -> "EncoderDecoderPrompt":
         """A copy without autograd history."""
-        return EncoderDecoderPrompt(self.encoder.detached(), self.decoder.detached())
+        read = self.encoder.detached() if isinstance(self.encoder, PlacedPrompt) else self.encoder
+        return EncoderDecoderPrompt(read, self.decoder.detached())
 
 
 SoftPrompt = (

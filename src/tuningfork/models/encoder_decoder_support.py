@@ -87,7 +87,7 @@ def _native(
 
 
 def _named(network: PreTrainedModel, name: str) -> int | None:
-    for holder in (network.generation_config, network.config):
+    for holder in (getattr(network, "generation_config", None), network.config):
         value = getattr(holder, name, None)
         if isinstance(value, int):
             return value

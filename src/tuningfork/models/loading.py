@@ -77,8 +77,8 @@ def load_model(
         )
     elif announce is not None and model.is_encoder_decoder:
         announce(
-            f"{name} is an encoder-decoder model: {model.support.reason}, so that runs share no reading of "
-            "the prompt; only keys and values in front of the decoder are shared by rows."
+            f"{name} is an encoder-decoder model: {model.support.reason}. So the prompt is read again with "
+            "each row; only keys and values in front of the decoder are shared."
         )
     return model
 

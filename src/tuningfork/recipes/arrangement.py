@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +12,17 @@ from tuningfork.errors import PromptError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
-from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, SEARCHED_PLACEMENTS, Placement
+from tuningfork.tuning.soft.decoder_placement import InFrontOfDecoder, stands_at_decoder
+from tuningfork.tuning.soft.defaults import (
+    DECODER_PLACEMENTS,
+    NUM_PLACED_TOKENS,
+    SEARCHED_METHODS,
+    SEARCHED_PLACEMENTS,
+    Placement,
+)
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.placement import Placed
+from tuningfork.tuning.soft.registry import get_soft_method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,18 +43,29 @@ class Arrangement:
         if self.placement == "front":
             return draw(None)
         placed = draw(self.num_placed_tokens)
+        if self.placement == "encoder_decoder":
+            return torch.cat([draw(None), placed])
         return torch.cat([placed, draw(None)]) if self.placement == "both" else placed
 
     def placed(self, method: SoftMethod, num_virtual_tokens: int) -> SoftMethod:
         """`method` with its virtual tokens at their places.
 
         Raises:
-            PromptError: if its virtual tokens are not at the input.
+            PromptError: if its virtual tokens are not at the input, or its keys and values are a decoder's.
         """
         words = self.renderer.prefix_ids
+        if self.placement == "front" and self.renderer.encodes_input and stands_at_decoder(method):
+            raise PromptError(
+                f"{method.name} makes keys and values, which stand in front of the decoder of an "
+                "encoder-decoder model; choose --placement decoder"
+            )
         match self.placement:
             case "front":
                 return method
+            case "decoder":
+                return InFrontOfDecoder(method, words)
+            case "encoder_decoder":
+                return InFrontOfDecoder(method, _places(0, num_virtual_tokens - self.num_placed_tokens))
             case "both":
                 return Placed(method, _places(self.num_placed_tokens, num_virtual_tokens))
             case "after_bos":
@@ -56,15 +76,27 @@ class Arrangement:
 
 
 def arrange(
-    task: Task, tokenizer: "PreTrainedTokenizerBase", placement: Placement, num_placed_tokens: int | None
+    task: Task,
+    tokenizer: "PreTrainedTokenizerBase",
+    placement: Placement,
+    num_placed_tokens: int | None,
+    *,
+    encodes_input: bool = False,
 ) -> Arrangement:
     """Lay out the rows of `task` for a placement with so many tokens, by default as many as it has.
 
     Raises:
-        PromptError: if the task's prompt has no markers to place them at, or has, and a number is given.
+        PromptError: if the task's prompt has no markers to place them at, or has, and a number is given; or
+            if the placement is one of models that encode their input, and this one does not.
     """
+    if placement in DECODER_PLACEMENTS and not encodes_input:
+        raise PromptError(
+            f"placement {placement} needs an encoder-decoder model, and this one has no decoder apart; "
+            "choose front or another"
+        )
+    render = partial(RowRenderer, task, tokenizer, encodes_input=encodes_input)
     if placement == "front":
-        return Arrangement(placement, RowRenderer(task, tokenizer))
+        return Arrangement(placement, render())
     if placement == "markers":
         marked = task.template.num_virtual_tokens
         if not marked:
@@ -74,27 +106,36 @@ def arrange(
                 f"the prompt has markers for {marked} virtual tokens, found {num_placed_tokens} asked for; "
                 "leave out --virtual-tokens"
             )
-        return Arrangement(placement, RowRenderer(task, tokenizer, fills_markers=True), marked)
+        return Arrangement(placement, render(fills_markers=True), marked)
     count = num_placed_tokens or NUM_PLACED_TOKENS
-    if placement == "after_bos":
-        return Arrangement(placement, RowRenderer(task, tokenizer), count)
-    return Arrangement(placement, RowRenderer(task, tokenizer, num_suffix_tokens=count), count)
+    if placement == "after_bos" or placement in DECODER_PLACEMENTS:
+        return Arrangement(placement, render(), count)
+    return Arrangement(placement, render(num_suffix_tokens=count), count)
 
 
-def placements_of(task: Task, options: TuneOptions) -> tuple[Placement, ...]:
+def placements_of(task: Task, options: TuneOptions, *, encodes_input: bool = False) -> tuple[Placement, ...]:
     """Those that a run tries: as asked, else at the markers of the prompt.
 
-    Without any, in front, and where no method is named either, at other places too.
+    Without any, in front, and where no method is named either, at other places too. Models that encode their
+    input have each method at its own side: virtual tokens at the encoder, keys and values at the decoder.
     """
     if options.placements:
         return options.placements
     if task.template.num_virtual_tokens:
         return ("markers",)
+    if encodes_input:
+        sides = {natural_placement(get_soft_method(name)) for name in options.methods or SEARCHED_METHODS}
+        return tuple(sorted(sides, key=("front", "decoder").index))
     return ("front",) if options.methods else SEARCHED_PLACEMENTS
 
 
+def natural_placement(method: SoftMethod) -> Placement:
+    """Where a method stands in an encoder-decoder model if nothing else is asked for."""
+    return "decoder" if stands_at_decoder(method) else "front"
+
+
 def arrangements_of(
-    task: Task, tokenizer: "PreTrainedTokenizerBase", options: TuneOptions
+    task: Task, tokenizer: "PreTrainedTokenizerBase", options: TuneOptions, *, encodes_input: bool = False
 ) -> dict[Placement, Arrangement]:
     """Those of all placements that a run tries.
 
@@ -103,9 +144,13 @@ def arrangements_of(
     """
     return {
         placement: arrange(
-            task, tokenizer, placement, None if placement == "both" else options.num_virtual_tokens
+            task,
+            tokenizer,
+            placement,
+            None if placement in ("both", "encoder_decoder") else options.num_virtual_tokens,
+            encodes_input=encodes_input,
         )
-        for placement in placements_of(task, options)
+        for placement in placements_of(task, options, encodes_input=encodes_input)
     }
 
 

@@ -42,6 +42,7 @@ class LoadedRun:
             model.tokenizer,
             self.prompt_record.placement,
             self.prompt_record.num_placed_tokens or None,
+            encodes_input=model.is_encoder_decoder,
         ).renderer
         with torch.no_grad():
             self._prefix = model.prefix([self.soft_prompt or self.renderer.prefix_ids])

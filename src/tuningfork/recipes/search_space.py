@@ -12,7 +12,7 @@ from tuningfork.data.example import Example
 from tuningfork.errors import PromptError, TaskError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.recipes.arrangement import Arrangement, arrangements_of
+from tuningfork.recipes.arrangement import Arrangement, arrangements_of, natural_placement
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.pretrained_prompts import pretrained_prompt
 from tuningfork.recipes.prompt_transfer import transferred_prompt
@@ -103,7 +103,7 @@ def search_space(
             refit=RenderedRows(renderer, prepared.rows) if trains_on_all else None,
         )
 
-    arrangements = arrangements_of(task, model.tokenizer, options)
+    arrangements = arrangements_of(task, model.tokenizer, options, encodes_input=model.is_encoder_decoder)
     if not options.placements and prepared.room is not None:
         # What nobody asked for is tried where it fits.
         needed = len(prepared.renderer.prefix_ids) + NUM_PLACED_TOKENS
@@ -163,9 +163,15 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
 
 def _methods(space: SearchSpace, placement: Placement) -> list[SoftMethod]:
     """Those asked for, or all searched ones that the model and the placement can take."""
-    if space.options.methods:
-        return [get_soft_method(name) for name in space.options.methods]
+    named = [get_soft_method(name) for name in space.options.methods]
     searched = [SOFT_METHODS[name] for name in SEARCHED_METHODS]
+    if space.model.is_encoder_decoder:
+        is_asked = bool(space.options.placements) or placement == "markers"
+        fitting = [m for m in named or searched if is_asked or natural_placement(m) == placement]
+        kinds = ("input", "key-value") if placement == "decoder" else ("input",)
+        return fitting if named else [method for method in fitting if method.kind in kinds]
+    if named:
+        return named
     takes_any = space.model.support.path == "shared" and placement == "front"
     return [method for method in searched if takes_any or method.kind == "input"]
 
@@ -190,7 +196,7 @@ def _check_start(space: SearchSpace) -> None:
     options = space.options
     if options.start_from is None:
         return
-    if not {"front", "both"} & set(space.rows):
+    if not {"front", "both", "encoder_decoder"} & set(space.rows):
         raise PromptError(
             f"--start-from: no virtual tokens take the place of the text prompt with placement "
             f"{', '.join(space.rows)}; add --placement front"

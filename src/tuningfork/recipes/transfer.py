@@ -27,7 +27,7 @@ def export_run(path: Path, output: Path, *, model: str | None = None) -> Path:
         raise FormatError(f"{path}: this run chose the text prompt, and PEFT holds only soft prompts")
     base = load_model(model or folder.record.model.name)
     task = folder.task
-    renderer = RowRenderer(task, base.tokenizer)
+    renderer = RowRenderer(task, base.tokenizer, encodes_input=base.is_encoder_decoder)
     notes = {
         "task": task.name,
         "prompt_template": task.prompt,
@@ -50,7 +50,7 @@ def import_adapter(
     base = load_model(model)
     prompt, settings = import_peft(source, config=base.network.config, task_id=task_id)
     base.prefix([prompt])
-    renderer = RowRenderer(task, base.tokenizer)
+    renderer = RowRenderer(task, base.tokenizer, encodes_input=base.is_encoder_decoder)
     folder = RunFolder.create(runs_folder, f"{task.name}-imported", _imported_record(base, task), task)
     folder.save_prompt(
         PromptRecord(

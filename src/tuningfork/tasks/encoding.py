@@ -36,7 +36,8 @@ class TextEncoder:
     that look like `<|name|>`. In template pieces their names become their ids; everything between them is
     joined, data included, and tokenised as plain text, where no control token can arise.
 
-    `leading_ids` is what the tokenizer puts before every text: BOS, or nothing.
+    `leading_ids` is what the tokenizer puts before every text: BOS, or nothing; `trailing_ids` what it puts
+    behind every text, EOS where an encoder reads it.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
@@ -52,7 +53,7 @@ class TextEncoder:
         self._anchor_ids = self._tokenise(_ANCHOR)
         self._starts_with_extra = self._tokenise(_ANCHOR + "x") != self._anchor_ids + self._tokenise("x")
         self._control_starts_text = self._control_adds_extra()
-        self.leading_ids = self._leading_ids()
+        self.leading_ids, self.trailing_ids = self._surrounding_ids()
 
     def encode(self, pieces: Iterable[Piece], after: TokenIds = ()) -> list[int]:
         """Return the ids of `pieces` read as one text that continues the tokens `after`.
@@ -137,13 +138,13 @@ class TextEncoder:
         joint = self._tokenizer(special + "x", add_special_tokens=False, verbose=False)["input_ids"]
         return list(joint) == [self._ids[special], *self._tokenise("x")]
 
-    def _leading_ids(self) -> tuple[int, ...]:
+    def _surrounding_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         plain = self._tokenise("x")
         full = list(self._tokenizer("x", verbose=False)["input_ids"])
         for start in range(len(full) - len(plain) + 1):
             if full[start : start + len(plain)] == plain:
-                return tuple(full[:start])
-        return ()
+                return tuple(full[:start]), tuple(full[start + len(plain) :])
+        return (), ()
 
 
 def _control_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:

@@ -21,6 +21,7 @@ from tuningfork.atomic import replacing, write_text
 from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
+    EncoderDecoderPrompt,
     HeadedPrefix,
     InputPrompt,
     InstancePrompt,
@@ -47,6 +48,8 @@ _WITHOUT_FORMAT: dict[type, str] = {
     "none; tune one that says its labels (--method) to export it",
     PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "
     "tune one with --placement front to export it",
+    EncoderDecoderPrompt: "this prompt stands in front of a decoder, with words before its encoder, and PEFT "
+    "keeps no words; tune one with --placement front to export it",
 }
 """Why there is no PEFT folder for a kind of prompt."""
 
