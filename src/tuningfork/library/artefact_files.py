@@ -47,8 +47,8 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
     Tensors: `embeddings` (P, H) of an `InputPrompt` or a `PlacedPrompt`; `layers.<i>.key` and
     `layers.<i>.value`, each (A, P, D), of a `KeyValuePrefix`, none for a layer that keeps none, and with them
     `head.weight` (C, H) and `head.bias` (C,) of a `HeadedPrefix`; those of an `InstancePrompt` or a
-    `DecomposedPrompt` as they are called there; of an `EncoderDecoderPrompt`, those of the decoder's side with
-    `decoder.` in front, and `embeddings` (P, H) where the encoder's side has virtual tokens. The header
+    `DecomposedPrompt` as they are called there; of an `EncoderDecoderPrompt`, those of its decoder side with
+    `decoder.` in front, and `embeddings` (P, H) where the encoder side has virtual tokens. The header
     carries `metadata` and, under names that begin with `tuningfork.`, kind, format version, position, number
     of layers, the layers that are read, and the ids in front.
 
@@ -199,7 +199,8 @@ def _encoder_decoder_prompt(
 ) -> EncoderDecoderPrompt:
     inner = {name.removeprefix(_DECODER): t for name, t in tensors.items() if name.startswith(_DECODER)}
     outer = {name: tensor for name, tensor in tensors.items() if not name.startswith(_DECODER)}
-    decoder = _made(path, header.get(_DECODER_KIND), inner, header)
+    # A decoder's side has no sides of its own.
+    decoder = _made(path, header.get(_DECODER_KIND), inner, {**header, _DECODER_KIND: ""})
     if not isinstance(decoder, InputPrompt | KeyValuePrefix | HeadedPrefix):
         raise FormatError(f"{path}: a {header[_DECODER_KIND]} cannot stand in front of a decoder")
     if outer:

@@ -84,8 +84,7 @@ class RowRenderer:
         self.prefix_ids = self._encode_prefix(skeleton)
         self.bare_prefix_ids = self._encode_prefix(lay_out([Turn("user")], 0, self._format))
         self._row_end = self._encoder.trailing_ids if encodes_input else ()
-        before_answer = [] if encodes_input else self._encode(skeleton.row, self.prefix_ids)[0]
-        self._before_answer = before_answer[-1:]
+        self._before_answer = self._encode(skeleton.row, self.prefix_ids)[0][-1:]
         self.choices = self._choose_verbalizer()
         self.end_ids = self._find_end_ids()
 
@@ -272,7 +271,10 @@ class RowRenderer:
         return labels[target]
 
     def _encode_answer(self, text: str) -> list[int]:
-        section = answer_section([Piece(text, is_data=True)], self._format.end_of_turn, self._format)
+        answer = Piece(text, is_data=True)
+        if self.encodes_input:
+            return self._encoder.encode([answer, Piece(self._format.end_of_turn)])
+        section = answer_section([answer], self._format.end_of_turn, self._format)
         return self._encoder.encode(section.pieces, self._before_answer)
 
     def _encode(self, sections: Iterable[Section], after: TokenIds) -> tuple[list[int], list[int]]:

@@ -61,26 +61,16 @@ class PlainFormat:
         return ("", *("\n\n" if role == "assistant" else self._closing for role in roles))
 
 
-class EncoderFormat:
+class EncoderFormat(PlainFormat):
     """Plain text for an encoder: the input ends where its text does, and the answer is a text of its own.
 
-    Worked examples within the input are set apart as in plain completion.
-
-    Raises:
-        TaskError: The tokenizer has no end-of-text token, so an answer could not end.
+    Worked examples within the input are set apart as in plain completion, by `answer_lead` too.
     """
-
-    answer_lead = ""
-    supports_system = False
-
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, prompt_ends_in_variable: bool) -> None:
-        self.end_of_turn = end_of_text(tokenizer)
-        self._before_shown_answer = "\n" if prompt_ends_in_variable else " "
 
     def between(self, roles: Sequence[Role], *, opens_answer: bool) -> tuple[str, ...]:
         """Return what stands before, between and after contents with these roles."""
-        behind = ["\n\n" if role == "assistant" else self._before_shown_answer for role in roles]
-        return ("", *behind[:-1], "") if opens_answer else ("", *behind)
+        texts = super().between(roles, opens_answer=opens_answer)
+        return (*texts[:-1], "") if opens_answer else texts
 
 
 class ChatFormat:
