@@ -74,6 +74,11 @@ def key_value_shape(config: PretrainedConfig) -> KeyValueShape:
     Raises:
         FormatError: If layers keep anything else, nothing, or differ in shape: PEFT's prefix has one shape.
     """
+    if config.is_encoder_decoder:
+        raise FormatError(
+            f"PEFT {_PEFT_VERSION} gives the layers of a decoder keys and values of other layers, so it holds no "
+            "prefix of an encoder-decoder model; use a prompt at the input"
+        )
     text = config.get_text_config(decoder=True)
     where = f"PEFT's prefix format does not fit {config.model_type}"
     if getattr(text, "num_attention_heads", None) is None or getattr(text, "kv_lora_rank", None) is not None:
@@ -143,7 +148,7 @@ def export_peft(
         "num_virtual_tokens": tensor.shape[0],
         "peft_version": _PEFT_VERSION,
         "revision": None,
-        "task_type": "CAUSAL_LM",
+        "task_type": "SEQ_2_SEQ_LM" if config.is_encoder_decoder else "CAUSAL_LM",
     }
     (folder / _SETTINGS).unlink(missing_ok=True)
     with replacing(folder / _WEIGHTS) as temporary:
