@@ -35,8 +35,11 @@ from tuningfork.models.artefacts import (
     PlacedPrompt,
 )
 from tuningfork.models.classification_head import ClassificationHead
+from tuningfork.models.encoder_decoder import EncoderDecoderPath
+from tuningfork.models.encoder_decoder_support import probe_encoder_decoder
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.path import SamplingOptions, Segment
+from tuningfork.models.head import LogitsHead
+from tuningfork.models.path import SamplingOptions, Segment, TokenChooser
 from tuningfork.models.prefix import backward_into
 
 KINDS = ("none", "tokens", "input", "key_value", "decoder", "both_sides")
@@ -143,6 +146,25 @@ def test_scores_and_greedy_answers_equal_those_of_one_unpadded_row(architecture:
     assert float((scores - expected).abs().max()) <= TOLERANCE
     assert float(expected.std(dim=1).min()) > 0.5
     assert model.generate(ROWS, state, SamplingOptions(max_new_tokens=6), batch_size=3) == answers
+
+
+@pytest.mark.parametrize("architecture", ["t5_v1_1", "bart"])
+def test_rows_that_are_run_apart_are_scored_and_answered_in_their_order(architecture: str) -> None:
+    """Prompts of two lengths in front of the decoder."""
+    model = model_of(architecture)
+    network: Any = model.network
+    path = EncoderDecoderPath(network, LogitsHead(network), [STARTS[network.config.model_type]])
+    prompts = [prompt_of(network, "decoder", length) for length in (2, 4, 4, 2)]
+    reads = [torch.cat([prompt.read, embed(network, row)]) for prompt, row in zip(prompts, ROWS, strict=True)]
+    pairs = list(zip(reads, prompts, strict=True))
+    with torch.no_grad():
+        states = [model.prefix(prompt.segments) for prompt in prompts]
+        expected = torch.stack([choice_scores(network, read, **prompt.front) for read, prompt in pairs])
+        answers = [greedy_answer(network, read, 5, **prompt.front) for read, prompt in pairs]
+        chooser = TokenChooser(SamplingOptions(max_new_tokens=5), range(len(ROWS)))
+        probe_encoder_decoder(network, path, path._head)
+        assert float((path.score(ROWS, states, CHOICES) - expected).abs().max()) <= TOLERANCE
+        assert path.generate(ROWS, states, chooser) == answers
 
 
 @pytest.mark.parametrize("architecture", ENCODER_DECODER)

@@ -76,8 +76,8 @@ def key_value_shape(config: PretrainedConfig) -> KeyValueShape:
     """
     if config.is_encoder_decoder:
         raise FormatError(
-            f"PEFT {_PEFT_VERSION} gives the layers of a decoder keys and values of other layers, so it holds no "
-            "prefix of an encoder-decoder model; use a prompt at the input"
+            f"PEFT {_PEFT_VERSION} gives the layers of a decoder keys and values of other layers, so it "
+            "holds no prefix of an encoder-decoder model; use a prompt at the input"
         )
     text = config.get_text_config(decoder=True)
     where = f"PEFT's prefix format does not fit {config.model_type}"
