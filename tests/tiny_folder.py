@@ -8,10 +8,11 @@ from typing import Any, cast
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
+from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from tests.tiny_models import build_network, wrap_tokenizer
+from tests.tiny_models import BOS, EOS, build_network, wrap_tokenizer
 
 MAXIMUM_LENGTH = 2048
 CHAT_TEMPLATE = (
@@ -63,6 +64,19 @@ def save_tiny_model(folder: Path, *, change: float = 0.0) -> Path:
     network = build_network("llama", vocab_size=len(tokenizer), max_position_embeddings=MAXIMUM_LENGTH)
     with torch.no_grad():
         next(cast(nn.Module, network).parameters())[0, 0] += change
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_tiny_encoder_decoder(folder: Path, architecture: str = "t5") -> Path:
+    """Save a tiny encoder-decoder to `folder`, whose tokenizer ends texts as that of its family does."""
+    tokenizer = build_byte_tokenizer()
+    tokenizer.chat_template = None
+    single = "<s> $A </s>" if architecture.startswith("bart") else "$A </s>"
+    special = [("<s>", BOS), ("</s>", EOS)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=single, special_tokens=special)
+    network = build_network(architecture, vocab_size=len(tokenizer), max_position_embeddings=MAXIMUM_LENGTH)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

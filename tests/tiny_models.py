@@ -34,6 +34,8 @@ _WIDTHS = {
     # Tied, a tiny model repeats its last token and greedy answers show nothing.
     "tie_word_embeddings": False,
 }
+_COMMON_WIDTHS = ("vocab_size", "max_position_embeddings", "tie_word_embeddings")
+"""Those that encoder-decoder models call alike."""
 _IDS = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
 _SLIDING_AND_FULL = {
     "sliding_window": SLIDING_WINDOW,
@@ -87,6 +89,36 @@ _RECURRENT: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
+_T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+# At the initial scale, these answer with one word whatever they read.
+_GATED = {"feed_forward_proj": "gated-gelu", "initializer_factor": 0.5}
+_BART = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+}
+# T5 and Pegasus answer after padding, BART after EOS; T5 v1.1 and mT5 have a head of their own.
+_ENCODER_DECODER: dict[str, tuple[str, dict[str, Any]]] = {
+    "t5": ("T5Config", {**_T5, "tie_word_embeddings": True, "decoder_start_token_id": PAD}),
+    "t5_v1_1": (
+        "T5Config",
+        {**_T5, **_GATED, "num_decoder_layers": 3, "decoder_start_token_id": PAD},
+    ),
+    "mt5": ("MT5Config", {**_T5, **_GATED, "decoder_start_token_id": PAD}),
+    "bart": ("BartConfig", {**_BART, "tie_word_embeddings": True, "decoder_start_token_id": EOS}),
+    "bart_untied": ("BartConfig", {**_BART, "scale_embedding": True, "decoder_start_token_id": EOS}),
+    "mbart": ("MBartConfig", {**_BART, "tie_word_embeddings": True, "decoder_start_token_id": EOS}),
+    "pegasus": (
+        "PegasusConfig",
+        {**_BART, "tie_word_embeddings": True, "scale_embedding": True, "decoder_start_token_id": PAD},
+    ),
+}
+_HEAD_OF_ITS_OWN = ("t5_v1_1", "mt5")
+ENCODER_DECODER = tuple(_ENCODER_DECODER)
 ATTENDING = tuple(_ATTENDING)
 RECURRENT = tuple(_RECURRENT)
 SLIDING = ("mistral", "gemma2", "gemma3")
@@ -102,13 +134,19 @@ def random_ids(count: int, seed: int) -> list[int]:
 
 def build_network(architecture: str, **overrides: Any) -> PreTrainedModel:
     """A new seeded network in float32 whose logits have a standard deviation of at least 1."""
-    config_class, differing = (_ATTENDING | _RECURRENT)[architecture]
-    config = getattr(transformers, config_class)(**{**_WIDTHS, **_IDS, **differing, **overrides})
+    config_class, differing = (_ATTENDING | _RECURRENT | _ENCODER_DECODER)[architecture]
+    kind: Any = transformers.AutoModelForCausalLM
+    widths = _WIDTHS
+    if architecture in _ENCODER_DECODER:
+        kind = transformers.AutoModelForSeq2SeqLM
+        widths = {name: _WIDTHS[name] for name in _COMMON_WIDTHS}
+    config = getattr(transformers, config_class)(**{**widths, **_IDS, **differing, **overrides})
     with torch.random.fork_rng():
         torch.manual_seed(17)
-        network = transformers.AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            config, dtype=torch.float32
-        )
+        network = kind.from_config(config, dtype=torch.float32)
+        if architecture in _HEAD_OF_ITS_OWN:
+            # What a saved model has, and no setting of the config.
+            network.lm_head.weight = nn.Parameter(torch.randn_like(network.lm_head.weight))
     cast(nn.Module, network).eval()
     scale_weights(network)
     return cast(PreTrainedModel, network)
@@ -119,8 +157,9 @@ def scale_weights(network: Any) -> None:
     """Scale every matrix until the logits have a standard deviation of at least 1."""
     ids = torch.tensor([random_ids(40, seed=5)])
     matrices = [parameter for parameter in network.parameters() if parameter.ndim == 2]
+    inputs = {"decoder_input_ids": ids} if network.config.is_encoder_decoder else {}
     for _ in range(40):
-        if network(input_ids=ids).logits.std() >= 1.0:
+        if network(input_ids=ids, **inputs).logits.std() >= 1.0:
             return
         for matrix in matrices:
             matrix *= 1.2

@@ -13,6 +13,7 @@ from tuningfork.errors import FormatError
 from tuningfork.library.artefact_files import load_artefact, save_artefact
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
+    EncoderDecoderPrompt,
     HeadedPrefix,
     HeadedPrompt,
     InputPrompt,
@@ -71,6 +72,18 @@ def headed_prompt(*, is_placed: bool = False) -> HeadedPrompt:
     return HeadedPrompt(placed_prompt() if is_placed else input_prompt(), headed_prefix().head)
 
 
+def two_sided(kind: str) -> EncoderDecoderPrompt:
+    match kind:
+        case "tokens":
+            return EncoderDecoderPrompt((7, 1), input_prompt())
+        case "both":
+            return EncoderDecoderPrompt(placed_prompt(), input_prompt(rows=2))
+        case "key_value":
+            return EncoderDecoderPrompt((), prefix())
+        case _:
+            return EncoderDecoderPrompt(placed_prompt(), headed_prefix())
+
+
 def assert_equal(found: SoftPrompt, expected: SoftPrompt) -> None:
     assert type(found) is type(expected)
     if isinstance(found, HeadedPrefix) and isinstance(expected, HeadedPrefix):
@@ -84,6 +97,12 @@ def assert_equal(found: SoftPrompt, expected: SoftPrompt) -> None:
         assert found.layers_read == expected.layers_read
     if isinstance(found, PlacedPrompt) and isinstance(expected, PlacedPrompt):
         assert found.prefix_ids == expected.prefix_ids
+    if isinstance(found, EncoderDecoderPrompt) and isinstance(expected, EncoderDecoderPrompt):
+        assert_equal(found.decoder, expected.decoder)
+        if isinstance(found.encoder, PlacedPrompt) and isinstance(expected.encoder, PlacedPrompt):
+            assert_equal(found.encoder, expected.encoder)
+        else:
+            assert found.encoder == expected.encoder
     for one, other in zip(found.tensors(), expected.tensors(), strict=True):
         assert one.dtype == torch.float32
         assert torch.equal(one, other.float())
@@ -115,6 +134,7 @@ def rewrite(path: Path, metadata: dict[str, str], changes: dict[str, Tensor | No
         headed_prefix(),
         headed_prompt(),
         headed_prompt(is_placed=True),
+        *map(two_sided, ("tokens", "both", "key_value", "headed")),
     ],
 )
 def test_saving_and_loading_changes_nothing(artefact: SoftPrompt, path: Path) -> None:
@@ -433,3 +453,21 @@ def test_the_header_is_padded_so_that_tensors_are_aligned(path: Path) -> None:
         size = int.from_bytes(raw[:8], "little")
         assert size % 8 == 0
         assert json.loads(raw[8 : 8 + size])["__metadata__"]["note"] == "ü" * length
+
+
+def test_a_broken_prompt_of_two_sides_is_refused(path: Path) -> None:
+    save_artefact(two_sided("tokens"), path, METADATA)
+    rewrite(path, {"tuningfork.decoder_kind": "placed_prompt"}, {})
+    with pytest.raises(FormatError, match="a placed_prompt cannot stand in front of a decoder"):
+        load_artefact(path)
+    rewrite(path, {"tuningfork.decoder_kind": "encoder_decoder_prompt"}, {})
+    with pytest.raises(FormatError, match="kind '', expected 'input_prompt'"):
+        load_artefact(path)
+    save_artefact(two_sided("both"), path, METADATA)
+    rewrite(path, {}, {"embeddings": None})
+    with pytest.raises(FormatError, match="tensor embeddings is missing, which the ids in front have places"):
+        load_artefact(path)
+    save_artefact(two_sided("key_value"), path, METADATA)
+    rewrite(path, {}, {"decoder.layers.0.key": None})
+    with pytest.raises(FormatError, match=r"tensor layers.0.key is missing"):
+        load_artefact(path)

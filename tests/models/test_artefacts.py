@@ -4,10 +4,12 @@ from torch import Tensor
 
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
+    EncoderDecoderPrompt,
     HeadedPrefix,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
+    PlacedPrompt,
 )
 from tuningfork.models.classification_head import ClassificationHead
 
@@ -103,3 +105,17 @@ def test_offsets_of_a_decomposed_prompt_are_the_product_of_its_pair() -> None:
 def test_parts_of_a_decomposed_prompt_fit_together(shapes: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ValueError, match=r"must be \(P, H\), \(M, R\) and \(R, H\), found shapes \(4"):
         DecomposedPrompt(*map(torch.zeros, shapes))
+
+
+def test_a_prompt_of_two_sides_counts_both_and_is_copied() -> None:
+    virtual, decoder = torch.ones(2, 4, requires_grad=True), torch.ones(3, 4, requires_grad=True)
+    both = EncoderDecoderPrompt(PlacedPrompt(virtual, (7, -1, -2)), InputPrompt(decoder))
+    assert both.num_virtual_tokens == 5
+    copy = both.detached()
+    assert [tensor.requires_grad for tensor in copy.tensors()] == [False, False]
+    assert all(torch.equal(*pair) for pair in zip(copy.tensors(), both.tensors(), strict=True))
+    assert copy.tensors()[0].data_ptr() != virtual.data_ptr()
+    words = EncoderDecoderPrompt((7, 8), KeyValuePrefix((pair(3),)))
+    assert words.num_virtual_tokens == 3
+    assert words.detached().encoder == (7, 8)
+    assert len(words.tensors()) == 2

@@ -186,9 +186,34 @@ def test_an_accelerator_that_is_not_there_is_refused() -> None:
     assert refusal("bundled", device="cuda").startswith("device 'cuda' is not available to torch here")
 
 
-def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
-    transformers.T5Config(d_model=16, num_layers=1).save_pretrained(tmp_path)
-    assert "is an encoder-decoder model (t5); expected a causal" in refusal(str(tmp_path))
+@pytest.mark.parametrize("architecture", ["t5", "t5_v1_1", "bart", "bart_untied"])
+def test_an_encoder_decoder_loads_with_the_same_logits_and_says_what_it_is(
+    tmp_path: Path, architecture: str
+) -> None:
+    network = build_network(architecture)
+    source, said = save(tmp_path, architecture), list[str]()
+    model = load_model(str(source), device="cpu", announce=said.append)
+    row = random_ids(9, seed=2)
+    with torch.no_grad():
+        start: Any = network.generation_config
+        fed = torch.tensor([[start.decoder_start_token_id, *row[6:]]])
+        expected = network(input_ids=torch.tensor([row[:6]]), decoder_input_ids=fed).logits[0]
+    found = model.logits([row], model.prefix([]), [range(5, 9)])
+    assert float((found - expected).abs().max()) <= 1e-4
+    assert model.support.path == "encoder-decoder"
+    assert len(said) == 1
+    assert f"is an encoder-decoder model: {network.config.model_type} reads each row" in said[0]
+
+
+def test_an_encoder_decoder_of_sixteen_bits_is_measured_like_others(tmp_path: Path) -> None:
+    model = load_model(str(save(tmp_path, "t5", torch.bfloat16)), device="cpu")
+    assert model.dtype in (torch.bfloat16, torch.float32)
+    assert model.identity() == load_model(str(tmp_path), dtype="float32").identity()
+
+
+def test_a_model_that_reads_sound_is_refused(tmp_path: Path) -> None:
+    transformers.WhisperConfig(d_model=16).save_pretrained(tmp_path)
+    assert "cannot be loaded as a language model" in refusal(str(tmp_path))
 
 
 def test_a_model_without_its_head_is_refused(folder: Path) -> None:
@@ -208,19 +233,19 @@ def test_a_model_without_its_head_is_refused(folder: Path) -> None:
 )
 def test_broken_files_are_refused(folder: Path, file: str, content: bytes) -> None:
     (folder / file).write_bytes(content)
-    assert "cannot be loaded as a causal language model" in refusal(str(folder))
+    assert "cannot be loaded as a language model" in refusal(str(folder))
 
 
 def test_missing_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
-    assert "cannot be loaded as a causal language model" in refusal(str(folder))
+    assert "cannot be loaded as a language model" in refusal(str(folder))
 
 
 def test_a_missing_tokenizer_is_refused(folder: Path) -> None:
     for file in folder.glob("*token*"):
         file.unlink()
     (folder / "chat_template.jinja").unlink()
-    assert "cannot be loaded as a causal language model" in refusal(str(folder))
+    assert "cannot be loaded as a language model" in refusal(str(folder))
 
 
 def test_code_that_comes_with_a_model_is_never_run_and_nobody_is_asked(

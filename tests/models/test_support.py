@@ -124,12 +124,6 @@ def test_a_model_that_ignores_embeddings_is_refused() -> None:
         wrapped(rebuilt(Deaf))
 
 
-def test_an_encoder_decoder_is_refused() -> None:
-    config = transformers.T5Config(vocab_size=97, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
-    with pytest.raises(ModelError, match="t5 is an encoder-decoder model; expected a causal"):
-        wrapped(transformers.T5ForConditionalGeneration(config))
-
-
 def test_a_model_without_a_head_is_refused() -> None:
     with pytest.raises(ModelError, match="LlamaModel has no language-model head; expected a causal"):
         wrapped(base_network("llama"))

@@ -18,7 +18,12 @@ from tuningfork.recipes.loaded_run import LoadedRun
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
-from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, SEARCHED_PLACEMENTS, Placement
+from tuningfork.tuning.soft.defaults import (
+    DECODER_PLACEMENTS,
+    NUM_PLACED_TOKENS,
+    SEARCHED_PLACEMENTS,
+    Placement,
+)
 from tuningfork.tuning.soft.method import ShowsRows
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 
@@ -133,7 +138,10 @@ def test_rows_are_checked_with_the_tokens_that_are_placed(
 
 
 @pytest.mark.parametrize("kind", ["classification", "messages"])
-@pytest.mark.parametrize("placement", [name for name in get_args(Placement) if name != "markers"])
+@pytest.mark.parametrize(
+    "placement",
+    [name for name in get_args(Placement) if name != "markers" and name not in DECODER_PLACEMENTS],
+)
 def test_a_run_answers_as_it_was_tested(
     placement: Placement, kind: str, tasks: dict[str, Task], options: TuneOptions, model: FrozenModel,
     tmp_path: Path, sink: RecordingSink,

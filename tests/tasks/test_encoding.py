@@ -124,6 +124,7 @@ def test_bos_comes_once(build_tokenizer: BuildTokenizer, scheme: str) -> None:
     tokenizer = build_tokenizer(scheme=scheme, adds_bos=True)
     encoder = TextEncoder(tokenizer)
     assert encoder.leading_ids == (tokenizer.bos_token_id,)
+    assert encoder.trailing_ids == ()
     once = encoder.with_leading(encoder.encode([Piece("card")]))
     assert once == list(tokenizer("card")["input_ids"])
     assert encoder.with_leading(once) == once
@@ -132,6 +133,7 @@ def test_bos_comes_once(build_tokenizer: BuildTokenizer, scheme: str) -> None:
 def test_no_bos_where_the_tokenizer_adds_none(build_tokenizer: BuildTokenizer) -> None:
     encoder = TextEncoder(build_tokenizer())
     assert encoder.leading_ids == ()
+    assert encoder.trailing_ids == ()
     assert encoder.with_leading([5, 6]) == [5, 6]
 
 

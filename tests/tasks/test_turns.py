@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 from tuningfork.data.example import Role
 from tuningfork.errors import TaskError
 from tuningfork.tasks.encoding import TextEncoder
-from tuningfork.tasks.turns import ChatFormat, PlainFormat, end_of_text, trailing_spaces
+from tuningfork.tasks.turns import ChatFormat, EncoderFormat, PlainFormat, end_of_text, trailing_spaces
 
 BuildTokenizer = Callable[..., PreTrainedTokenizerBase]
 
@@ -110,3 +110,15 @@ def test_without_any_end_token_answers_cannot_end(build_tokenizer: BuildTokenize
 def test_trailing_spaces_stop_at_a_newline() -> None:
     assert trailing_spaces("a:\n \t") == " \t"
     assert trailing_spaces("a:\n") == ""
+
+
+@pytest.mark.parametrize(("ends_in_variable", "between"), [(True, "\n"), (False, "")])
+def test_an_encoder_is_given_nothing_behind_its_input(
+    build_tokenizer: BuildTokenizer, ends_in_variable: bool, between: str
+) -> None:
+    turns = EncoderFormat(build_tokenizer(), prompt_ends_in_variable=ends_in_variable)
+    assert turns.between(["user"], opens_answer=True) == ("", "")
+    assert turns.between(["user", "assistant", "user"], opens_answer=True) == ("", between, "\n\n", "")
+    assert turns.between(["user", "assistant"], opens_answer=False) == ("", between, "\n\n")
+    assert turns.answer_lead == ("" if ends_in_variable else " ")
+    assert (turns.end_of_turn, turns.supports_system) == ("</s>", False)

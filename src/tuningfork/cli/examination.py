@@ -9,6 +9,11 @@ from rich.text import Text
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import MachineFact, Status, describe_machine
 
+_PATHS = {
+    "shared": "shared prefix",
+    "plain": "plain, one row at a time",
+    "encoder-decoder": "encoder and decoder, the prompt read with each row",
+}
 _STYLES = {"ok": "green", "advice": "yellow", "problem": "red"}
 
 

@@ -53,7 +53,8 @@ PlacementOption = Annotated[
     _training(
         "--placement",
         help="Where virtual tokens stand: front (in place of the text), after_bos, suffix (behind the words "
-        "of a row), both, markers ({{soft:8}} in the prompt); repeat for several.",
+        "of a row), both, markers ({{soft:8}} in the prompt); of encoder-decoder models: decoder (before "
+        "it), encoder_decoder (in place of the text and there); repeat for several.",
         callback=_known_placements,
     ),
 ]

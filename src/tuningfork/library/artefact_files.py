@@ -15,6 +15,7 @@ from tuningfork.atomic import replacing
 from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
+    EncoderDecoderPrompt,
     HeadedPrefix,
     HeadedPrompt,
     InputPrompt,
@@ -31,6 +32,7 @@ FORMAT_VERSION = 1
 _RESERVED = "tuningfork."
 _KIND, _VERSION = f"{_RESERVED}kind", f"{_RESERVED}format_version"
 _POSITION, _NUM_LAYERS = f"{_RESERVED}position", f"{_RESERVED}num_layers"
+_DECODER_KIND, _DECODER = f"{_RESERVED}decoder_kind", "decoder."
 _LAYERS_READ, _PREFIX_IDS = f"{_RESERVED}layers_read", f"{_RESERVED}prefix_ids"
 _INSTANCE_TENSORS = {"front": 2, "shift": 2, "down": 2, "up": 2, "mean": 1, "scale": 1}
 """Tensors of an `InstancePrompt` and how many dimensions each has."""
@@ -46,9 +48,11 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
     Tensors: `embeddings` (P, H) of an `InputPrompt` or a `PlacedPrompt`; `layers.<i>.key` and
     `layers.<i>.value`, each (A, P, D), of a `KeyValuePrefix`, none for a layer that keeps none, and with them
     `head.weight` (C, H) and `head.bias` (C,) of a `HeadedPrefix` or, with `embeddings`, a `HeadedPrompt`;
-    those of an `InstancePrompt` or a `DecomposedPrompt` as they are called there. The header carries
-    `metadata` and, under names that begin with `tuningfork.`, kind, format version, position, number of
-    layers, the layers that are read, and the ids in front.
+    those of an `InstancePrompt` or a `DecomposedPrompt` as they are called there; of an
+    `EncoderDecoderPrompt`, those of its decoder side with `decoder.` in front, and `embeddings` (P, H) where
+    the encoder side has virtual tokens. The header carries `metadata` and, under names that begin with
+    `tuningfork.`, kind, format version, position, number of layers, the layers that are read, and the ids in
+    front.
 
     Raises:
         FormatError: If a value is not finite.
@@ -56,7 +60,21 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
     """
     if reserved := sorted(name for name in metadata if name.startswith(_RESERVED)):
         raise ValueError(f"names of metadata must not begin with {_RESERVED!r}, found {reserved}")
-    header = {_VERSION: str(FORMAT_VERSION)}
+    header, tensors = _described(artefact)
+    stored = {
+        name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+        for name, tensor in tensors.items()
+    }
+    for name, tensor in stored.items():
+        _check_finite(path, name, tensor)
+    header |= {**metadata, _VERSION: str(FORMAT_VERSION)}
+    with replacing(path) as temporary:
+        temporary.write_bytes(_with_sorted_metadata(save(stored, header)))
+
+
+def _described(artefact: SoftPrompt) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What the header says of `artefact`, and its tensors by name."""
+    header: dict[str, str] = {}
     match artefact:
         case InputPrompt(embeddings=embeddings):
             header[_KIND] = "input_prompt"
@@ -90,14 +108,15 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
         case DecomposedPrompt():
             header[_KIND] = "decomposed_prompt"
             tensors = {name: getattr(artefact, name) for name in _DECOMPOSED_TENSORS}
-    stored = {
-        name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
-        for name, tensor in tensors.items()
-    }
-    for name, tensor in stored.items():
-        _check_finite(path, name, tensor)
-    with replacing(path) as temporary:
-        temporary.write_bytes(_with_sorted_metadata(save(stored, {**metadata, **header})))
+        case EncoderDecoderPrompt(encoder=encoder, decoder=decoder):
+            header, inner = _described(decoder)
+            header |= {_DECODER_KIND: header[_KIND], _KIND: "encoder_decoder_prompt"}
+            tensors = {f"{_DECODER}{name}": tensor for name, tensor in inner.items()}
+            if isinstance(encoder, PlacedPrompt):
+                tensors["embeddings"] = encoder.embeddings
+            read = encoder.prefix_ids if isinstance(encoder, PlacedPrompt) else encoder
+            header[_PREFIX_IDS] = ",".join(map(str, read))
+    return header, tensors
 
 
 def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
@@ -120,30 +139,38 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
             raise FormatError(f"{path}: tensor {name} is {tensor.dtype}, expected torch.float32")
         _check_finite(path, name, tensor)
     metadata = {name: value for name, value in header.items() if not name.startswith(_RESERVED)}
-    match header.get(_KIND):
+    return _made(path, header.get(_KIND), tensors, header), metadata
+
+
+def _made(
+    path: Path, kind: str | None, tensors: Mapping[str, Tensor], header: Mapping[str, str]
+) -> SoftPrompt:
+    match kind:
         case "input_prompt":
-            return _input_prompt(path, tensors), metadata
+            return _input_prompt(path, tensors)
         case "key_value_prefix":
-            return _key_value_prefix(path, tensors, header), metadata
+            return _key_value_prefix(path, tensors, header)
         case "headed_prefix":
-            return _headed_prefix(path, tensors, header), metadata
+            return _headed_prefix(path, tensors, header)
         case "headed_input_prompt":
             head, others = _head_of(path, tensors)
-            return HeadedPrompt(_input_prompt(path, others), head), metadata
+            return HeadedPrompt(_input_prompt(path, others), head)
         case "headed_placed_prompt":
             head, others = _head_of(path, tensors)
-            return HeadedPrompt(_placed_prompt(path, others, header), head), metadata
+            return HeadedPrompt(_placed_prompt(path, others, header), head)
         case "instance_prompt":
-            return _instance_prompt(path, tensors, header), metadata
+            return _instance_prompt(path, tensors, header)
         case "placed_prompt":
-            return _placed_prompt(path, tensors, header), metadata
+            return _placed_prompt(path, tensors, header)
         case "decomposed_prompt":
-            return _decomposed_prompt(path, tensors), metadata
-        case kind:
+            return _decomposed_prompt(path, tensors)
+        case "encoder_decoder_prompt":
+            return _encoder_decoder_prompt(path, tensors, header)
+        case _:
             raise FormatError(
                 f"{path}: kind {kind!r}, expected 'input_prompt', 'key_value_prefix', 'headed_prefix', "
-                "'headed_input_prompt', 'headed_placed_prompt', 'instance_prompt', 'placed_prompt' or "
-                "'decomposed_prompt'"
+                "'headed_input_prompt', 'headed_placed_prompt', 'instance_prompt', 'placed_prompt', "
+                "'decomposed_prompt' or 'encoder_decoder_prompt'"
             )
 
 
@@ -168,13 +195,35 @@ def _input_prompt(path: Path, tensors: Mapping[str, Tensor]) -> InputPrompt:
 
 
 def _placed_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> PlacedPrompt:
-    embeddings, ids = _input_prompt(path, tensors).embeddings, header.get(_PREFIX_IDS, "?")
-    if not re.fullmatch(r"(-?\d{1,9}(,-?\d{1,9})*)?", ids, re.ASCII):
-        raise FormatError(f"{path}: {_PREFIX_IDS} in the header must be numbers, found {ids[:40]!r}")
+    embeddings = _input_prompt(path, tensors).embeddings
     try:
-        return PlacedPrompt(embeddings, tuple(map(int, ids.split(","))) if ids else ())
+        return PlacedPrompt(embeddings, _prefix_ids(path, header))
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def _prefix_ids(path: Path, header: Mapping[str, str]) -> tuple[int, ...]:
+    ids = header.get(_PREFIX_IDS, "?")
+    if not re.fullmatch(r"(-?\d{1,9}(,-?\d{1,9})*)?", ids, re.ASCII):
+        raise FormatError(f"{path}: {_PREFIX_IDS} in the header must be numbers, found {ids[:40]!r}")
+    return tuple(map(int, ids.split(","))) if ids else ()
+
+
+def _encoder_decoder_prompt(
+    path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]
+) -> EncoderDecoderPrompt:
+    inner = {name.removeprefix(_DECODER): t for name, t in tensors.items() if name.startswith(_DECODER)}
+    outer = {name: tensor for name, tensor in tensors.items() if not name.startswith(_DECODER)}
+    # A decoder's side has no sides of its own.
+    decoder = _made(path, header.get(_DECODER_KIND), inner, {**header, _DECODER_KIND: ""})
+    if not isinstance(decoder, InputPrompt | KeyValuePrefix | HeadedPrefix):
+        raise FormatError(f"{path}: a {header[_DECODER_KIND]} cannot stand in front of a decoder")
+    if outer:
+        return EncoderDecoderPrompt(_placed_prompt(path, outer, header), decoder)
+    ids = _prefix_ids(path, header)
+    if min(ids, default=0) < 0:
+        raise FormatError(f"{path}: tensor embeddings is missing, which the ids in front have places for")
+    return EncoderDecoderPrompt(ids, decoder)
 
 
 def _key_value_prefix(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> KeyValuePrefix:

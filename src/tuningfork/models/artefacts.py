@@ -253,6 +253,34 @@ class DecomposedPrompt:
         return DecomposedPrompt(*(tensor.detach().clone() for tensor in self.tensors()))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderDecoderPrompt:
+    """What stands in front of the two inputs of an encoder-decoder model.
+
+    The encoder reads `encoder`, words alone or with virtual tokens, before each row; `decoder` stands in
+    front of the decoder's start token.
+    """
+
+    encoder: tuple[int, ...] | PlacedPrompt
+    decoder: InputPrompt | KeyValuePrefix | HeadedPrefix
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P, of both together."""
+        read = self.encoder.num_virtual_tokens if isinstance(self.encoder, PlacedPrompt) else 0
+        return read + self.decoder.num_virtual_tokens
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        read = self.encoder.tensors() if isinstance(self.encoder, PlacedPrompt) else []
+        return [*read, *self.decoder.tensors()]
+
+    def detached(self) -> "EncoderDecoderPrompt":
+        """A copy without autograd history."""
+        read = self.encoder.detached() if isinstance(self.encoder, PlacedPrompt) else self.encoder
+        return EncoderDecoderPrompt(read, self.decoder.detached())
+
+
 SoftPrompt = (
     InputPrompt
     | KeyValuePrefix
@@ -261,6 +289,7 @@ SoftPrompt = (
     | InstancePrompt
     | PlacedPrompt
     | DecomposedPrompt
+    | EncoderDecoderPrompt
 )
 
 

@@ -14,7 +14,7 @@ from tuningfork.types import TokenIds
 
 def embedding_weight(network: PreTrainedModel) -> Tensor:
     """The input embeddings (V, H) of `network`; its device is where ids and prompts must lie."""
-    return cast(nn.Embedding, network.get_input_embeddings()).weight
+    return _input_table(network).weight
 
 
 def embed_ids(network: PreTrainedModel, ids: Tensor, virtual: Sequence[Tensor | None] = ()) -> Tensor:
@@ -22,7 +22,7 @@ def embed_ids(network: PreTrainedModel, ids: Tensor, virtual: Sequence[Tensor | 
 
     Places among `ids` (B, T) are filled from `virtual`: virtual tokens (P, H) of all rows, or of each.
     """
-    table_of = network.get_input_embeddings()
+    table_of = _input_table(network)
     tables = [table for table in virtual if table is not None]
     if not tables:
         return cast(Tensor, table_of(ids))
@@ -79,3 +79,9 @@ def check_width(network: PreTrainedModel, virtual: Tensor) -> None:
     width, expected = virtual.shape[1], embedding_weight(network).shape[1]
     if width != expected:
         raise PromptError(f"the soft prompt is {width} wide, the model's embeddings are {expected}")
+
+
+def _input_table(network: PreTrainedModel) -> nn.Embedding:
+    """The table that the input is looked up in: the encoder's, where there is one of its own."""
+    reader = network.get_encoder() if network.config.is_encoder_decoder else network
+    return cast(nn.Embedding, cast(PreTrainedModel, reader).get_input_embeddings())

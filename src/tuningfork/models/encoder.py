@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import (
+    EncoderDecoderPrompt,
     HeadedPrefix,
     HeadedPrompt,
     InstancePrompt,
@@ -32,6 +33,7 @@ from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import KeyValues, PrefixState, cache_layers, new_cache
 from tuningfork.types import TokenIds
 
+_NEVER_BEHIND = KeyValuePrefix | HeadedPrefix | HeadedPrompt | InstancePrompt | EncoderDecoderPrompt
 _CHOSEN: ContextVar[tuple["EncoderPath", Tensor] | None] = ContextVar("_CHOSEN", default=None)
 """Which path is running in this thread, and the places (B, N) whose states alone its vocabulary meets."""
 
@@ -103,10 +105,10 @@ class EncoderPath:
             first = ()
         pieces, first_word, virtual = [embed_segment(self._network, ())], None, None
         for segment in (first, *rest):
-            if isinstance(segment, KeyValuePrefix | HeadedPrefix | HeadedPrompt | InstancePrompt):
+            if isinstance(segment, _NEVER_BEHIND):
                 raise PromptError(
                     "this prompt cannot stand here: an encoder takes keys and values, and prompts with a "
-                    "head, as the first segment, and no instance prompts"
+                    "head, as the first segment, and no instance prompts nor those of encoder-decoders"
                 )
             ids = segment.prefix_ids if isinstance(segment, PlacedPrompt) else segment
             if isinstance(ids, Sequence) and first_word is None:

@@ -15,9 +15,12 @@ from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.encoder import EncoderPath
+from tuningfork.models.encoder_decoder import EncoderDecoderPath
+from tuningfork.models.encoder_decoder_support import opening_ids, probe_encoder_decoder
 from tuningfork.models.encoder_support import probe_encoder
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.identity import BaseIdentity, identify
+from tuningfork.models.instance import answer_start
 from tuningfork.models.mixing import mixed_batches
 from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
 from tuningfork.models.plain import PlainPath
@@ -30,7 +33,7 @@ Prefixes = PrefixState | Sequence[PrefixState]
 
 
 class FrozenModel:
-    """A language model, causal or an encoder, whose weights never change.
+    """A language model whose weights never change: a causal one, an encoder-decoder, or an encoder.
 
     Knows nothing of methods, tasks or files. Rows are ragged lists of token ids; padding happens inside, and
     every result equals that of one unpadded row.
@@ -47,8 +50,7 @@ class FrozenModel:
         """Freeze `network` and find out, by running it, which path it can take.
 
         Raises:
-            ModelError: if it is neither a causal language model nor an encoder, or does not accept embeddings
-                as input.
+            ModelError: if it is no such language model, or does not accept embeddings as input.
         """
         cast(nn.Module, network).eval().requires_grad_(False)
         self.network = network
@@ -62,9 +64,18 @@ class FrozenModel:
             self.support = probe_encoder(network, encoder)
             return
         self._head = head = LogitsHead(network)
+        if self.architecture == "encoder-decoder":
+            self._path = two_sided = EncoderDecoderPath(network, head, opening_ids(network, tokenizer))
+            self.support = probe_encoder_decoder(network, two_sided, head)
+            return
         shared, plain = SharedPrefixPath(network, head), PlainPath(network)
         self.support = probe_support(network, shared, plain, head)
         self._path = shared if self.support.path == "shared" else plain
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether an encoder reads the input and a decoder says the answer."""
+        return isinstance(self._path, EncoderDecoderPath)
 
     @property
     def device(self) -> torch.device:
@@ -103,8 +114,14 @@ class FrozenModel:
 
     @property
     def maximum_length(self) -> int | None:
-        """The longest sequence in tokens, prompt included; None if the model names no limit."""
+        """The longest sequence in tokens, prompt included; None if the model names no limit.
+
+        Of an encoder-decoder model it holds for what the encoder reads and for what the decoder says, each.
+        """
         config = self.network.config.get_text_config(decoder=True)
+        if self.is_encoder_decoder and hasattr(config, "relative_attention_num_buckets"):
+            # The length that T5 names is that of its training data.
+            return None
         for field in ("max_position_embeddings", "n_positions", "max_seq_len"):
             value = getattr(config, field, None)
             if isinstance(value, int) and value > 0:
@@ -147,14 +164,6 @@ class FrozenModel:
             return self._path.prefixes(prompts)
         return [self.prefix([prompt]) for prompt in prompts]
 
-    @torch.no_grad()
-    def key_values(self, tokens: Tensor) -> tuple[KeyValues, ...]:
-        """Keys and values, each (A, P, D), of every layer for virtual tokens (P, H) in front, read alone."""
-        if isinstance(self._path, EncoderPath):
-            return self._path.key_values(tokens)
-        layers = self.prefix([InputPrompt(tokens)]).layers
-        return tuple((pair[0][0], pair[1][0]) for pair in layers if pair is not None)
-
     def states_before(self, layer: int, tokens: Tensor) -> Tensor:
         """Hidden states (P, H) in float32 that `layer` is given for virtual tokens (P, H); without gradients.
 
@@ -174,16 +183,41 @@ class FrozenModel:
         """
         return self._late_path().enter(layer, states.to(self.device, self.dtype))
 
+    @torch.no_grad()
+    def key_values(self, tokens: Tensor) -> list[KeyValues]:
+        """Keys and values (A, P, D) of each layer that keeps them for virtual tokens (P, H) in front.
+
+        In float32, without gradients. Those of an encoder-decoder model are what its decoder computes for the
+        tokens, in its own front, where its encoder has read the same tokens.
+
+        Raises:
+            PromptError: if the model does not keep plain keys and values in every layer.
+        """
+        if not self.support.takes_key_values:
+            raise PromptError(
+                f"prefix tuning is not possible with {self.name}: {self.support.reason}; use prompt tuning"
+            )
+        if isinstance(self._path, EncoderPath):
+            pairs = self._path.key_values(tokens)
+            return [(keys.float().clone(), values.float().clone()) for keys, values in pairs]
+        if isinstance(self._path, EncoderDecoderPath):
+            layers: Sequence[KeyValues | None] = self._path.key_values(tokens)
+        else:
+            layers = self.prefix([InputPrompt(tokens)]).layers
+        return [
+            (pair[0][0].float().clone(), pair[1][0].float().clone()) for pair in layers if pair is not None
+        ]
+
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
         """Mean hidden states (B, F) of the tokens of each row behind `prefix` after each of `layers`.
 
         Layer 0 is the embeddings; F is the number of layers times H. One batch, float32, without gradients.
 
         Raises:
-            PromptError: if the model takes the plain path.
+            PromptError: if the model does not share prefixes.
         """
         if not isinstance(self._path, SharedPrefixPath):
-            raise PromptError(f"{self.name} takes the {self.support.path} path, where features are not read")
+            raise PromptError(f"features of rows are not read by {self.name}: {self.support.reason}")
         return self._path.features(rows, self._checked(rows, prefix, extra=0)[0], layers)
 
     def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
@@ -213,7 +247,8 @@ class FrozenModel:
         for row, positions in zip(rows, at, strict=True):
             if any(not 0 <= position < len(row) for position in positions):
                 raise ValueError(f"a row of {len(row)} tokens has no position {list(positions)}")
-        prefixes = self._checked_words(rows, prefix, extra=0)
+        starts = [answer_start(*pair) for pair in zip(at, rows, strict=True)]
+        prefixes = self._checked_words(rows, prefix, extra=0, answer_starts=starts)
         return self._path.logits(rows, prefixes, at)
 
     def choice_log_probabilities(
@@ -341,9 +376,14 @@ class FrozenModel:
         return self._checked(rows, prefix, extra=max(map(len, choices)) - 1 if runs_choices else 0)
 
     def _checked_words(
-        self, rows: Sequence[TokenIds], prefix: Prefixes, *, extra: int
+        self,
+        rows: Sequence[TokenIds],
+        prefix: Prefixes,
+        *,
+        extra: int,
+        answer_starts: Sequence[int] | None = None,
     ) -> Sequence[PrefixState]:
-        prefixes = self._checked(rows, prefix, extra=extra)
+        prefixes = self._checked(rows, prefix, extra=extra, answer_starts=answer_starts)
         if any(state.head is not None for state in prefixes):
             raise PromptError(
                 "the prompt's head tells labels apart and says no words; score its labels, or tune a prompt "
@@ -351,7 +391,14 @@ class FrozenModel:
             )
         return prefixes
 
-    def _checked(self, rows: Sequence[TokenIds], prefix: Prefixes, *, extra: int) -> Sequence[PrefixState]:
+    def _checked(
+        self,
+        rows: Sequence[TokenIds],
+        prefix: Prefixes,
+        *,
+        extra: int,
+        answer_starts: Sequence[int] | None = None,
+    ) -> Sequence[PrefixState]:
         prefixes = [prefix] if isinstance(prefix, PrefixState) else list(prefix)
         lengths = [len(row) for row in rows]
         if 0 in lengths:
@@ -363,8 +410,12 @@ class FrozenModel:
                     f"a row has a place for virtual token {-lowest}, the prompt fills {state.num_places}"
                 )
             longest = max(longest, len(row) + state.num_tokens + extra)
+        what = "prompt + input + answer"
+        if isinstance(self._path, EncoderDecoderPath):
+            longest = self._path.longest_side(lengths, prefixes, answer_starts or lengths, extra)
+            what = "the longer of prompt + input and answer"
         if self.maximum_length is not None and longest > self.maximum_length:
             raise ContextLengthError(
-                f"prompt + input + answer = {longest} tokens; the model's maximum is {self.maximum_length}"
+                f"{what} = {longest} tokens; the model's maximum is {self.maximum_length}"
             )
         return prefixes

@@ -10,7 +10,7 @@ Transform = Callable[[Tensor], Tensor]
 
 
 class LogitsHead:
-    """The output layer of a causal model, applied to chosen positions only.
+    """The output layer of a model that says words, applied to chosen positions only.
 
     Models scale or cap their logits inside `forward`, out of reach of a caller who has only hidden states,
     and families give the same config field opposite meanings. So the transform is read from the config as a
@@ -21,10 +21,13 @@ class LogitsHead:
         self._projection = network.get_output_embeddings()  # type: ignore[no-untyped-call]
         self._candidates = _transforms(network.config.get_text_config(decoder=True))
         self._transform: Transform = self._candidates[0]
+        self._bias: Tensor | None = getattr(network, "final_logits_bias", None)
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Logits (N, V) in float32 for hidden states (N, H)."""
-        return self._transform(self._projection(hidden)).float()
+        logits = self._transform(self._projection(hidden)).float()
+        # Added last by the encoder-decoder models that have one, as a buffer of (1, V).
+        return logits if self._bias is None else logits + self._bias.float()
 
     def fit(self, hidden: Tensor, expected: Tensor) -> bool:
         """Keep the transform that turns `hidden` (N, H) into `expected` (N, V); False if none does."""
@@ -48,6 +51,9 @@ def _transforms(config: PretrainedConfig) -> list[Transform]:
         value = getattr(config, field, None)
         if isinstance(value, int | float) and value:
             scales |= {float(value), 1.0 / float(value)}
+    if getattr(config, "is_encoder_decoder", False) and isinstance(width := config.hidden_size, int):
+        # T5 scales what its decoder gives where it reads words off the tied embeddings.
+        scales.add(width**-0.5)
 
     def transform(scale: float) -> Transform:
         def apply(logits: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -45,7 +46,7 @@ def load_model(
     dtype: str = "auto",
     announce: Callable[[str], None] | None = None,
 ) -> FrozenModel:
-    """Load, freeze and probe a causal language model or an encoder.
+    """Load, freeze and probe a language model: a causal one, an encoder-decoder, or an encoder.
 
     Args:
         name: `bundled`, a local folder, or the name of a Hugging Face model.
@@ -74,6 +75,11 @@ def load_model(
             f"{name} takes the plain path, one row at a time and without shared prefixes: "
             f"{model.support.reason}. Results are the same, runs are slower, and key-value prefixes are not "
             "available."
+        )
+    if announce is not None and model.is_encoder_decoder:
+        announce(
+            f"{name} is an encoder-decoder model: {model.support.reason}. So the prompt is read again with "
+            "each row; only keys and values in front of the decoder are shared."
         )
     if announce is not None and not model.says_words:
         announce(
@@ -113,10 +119,6 @@ def _read(source: str, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     try:
         # Said, not left to the default, which asks the user whether to run code that came with the model.
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local_only)
-        if getattr(config, "is_encoder_decoder", False):
-            raise ModelError(
-                f"{name} is an encoder-decoder model ({config.model_type}); expected a causal language model"
-            )
         settings = {
             "config": config,
             "dtype": "auto",
@@ -125,21 +127,24 @@ def _read(source: str, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
             "local_files_only": local_only,
         }
         loaded: Any
-        if architecture_of(config) == "encoder":
-            loaded = read_encoder(source, settings)
-        else:
-            loaded = AutoModelForCausalLM.from_pretrained(source, **settings)
+        match architecture_of(config):
+            case "encoder":
+                loaded = read_encoder(source, settings)
+            case "encoder-decoder":
+                loaded = AutoModelForSeq2SeqLM.from_pretrained(source, **settings)
+            case _:
+                loaded = AutoModelForCausalLM.from_pretrained(source, **settings)
         tokenizer = AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, local_files_only=local_only
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"{name}: cannot be loaded as a causal language model: {reason[:300]}") from error
+        raise ModelError(f"{name}: cannot be loaded as a language model: {reason[:300]}") from error
     network, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{name}: {len(missing)} weights of {type(network).__name__} are not in the saved model, "
-            f"such as {missing[0]}; expected a complete model"
+            f"such as {missing[0]}; expected a complete language model"
         )
     return network, tokenizer
 
@@ -209,6 +214,7 @@ def _forward_seconds(network: PreTrainedModel) -> float:
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
-        network.base_model(input_ids=ids, use_cache=False)
+        inputs = {"decoder_input_ids": ids} if network.config.is_encoder_decoder else {}
+        network.base_model(input_ids=ids, use_cache=False, **inputs)
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:])

@@ -6,15 +6,9 @@ the prefix, the row and itself but no other choice, they need one forward and no
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import torch
 from torch import Tensor
-
-from tuningfork.types import TokenIds
-
-Stem = tuple[int, ...]
-"""A choice without its last token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +62,3 @@ def additive_mask(is_visible: Tensor, dtype: torch.dtype) -> Tensor:
     """The mask (B, 1, Q, K) that attention adds to its scores: 0 where visible, else the lowest number."""
     mask = torch.full(is_visible.shape, torch.finfo(dtype).min, dtype=dtype, device=is_visible.device)
     return mask.masked_fill(is_visible, 0.0)[:, None]
-
-
-def maximal_stems(choices: Sequence[TokenIds]) -> dict[Stem, list[int]]:
-    """Which beginnings to run, and the indices of the choices that each of them serves.
-
-    A stem is a choice without its last token; empty ones and those that begin another are left out.
-    """
-    stems = sorted({tuple(choice[:-1]) for choice in choices if len(choice) > 1})
-    pairs = zip_longest(stems, stems[1:], fillvalue=())
-    served: dict[Stem, list[int]] = {stem: [] for stem, after in pairs if after[: len(stem)] != stem}
-    for index, choice in enumerate(choices):
-        if len(choice) > 1:
-            begun = tuple(choice[:-1])
-            served[next(stem for stem in served if stem[: len(begun)] == begun)].append(index)
-    return served

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import (
+    EncoderDecoderPrompt,
     HeadedPrefix,
     HeadedPrompt,
     InstancePrompt,
@@ -55,6 +56,11 @@ class PlainPath:
                 raise PromptError(
                     f"{self._network.config.model_type} takes the plain path, where {kind} "
                     "cannot be used; use prompt tuning"
+                )
+            if isinstance(segment, EncoderDecoderPrompt):
+                raise PromptError(
+                    f"the prompt is for an encoder-decoder model, and {self._network.config.model_type} is "
+                    "none"
                 )
             if isinstance(segment, PlacedPrompt):
                 check_placed(self._network, segment)

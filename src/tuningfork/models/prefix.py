@@ -23,7 +23,9 @@ class PrefixState:
 
     `layers` holds keys and values per layer, each (1, A, P, D), for models whose layers attend, and `states`
     the last hidden states (P, H) of the tokens that were run, all but those of a key-value prefix;
-    `embeddings` (P, H) is set instead for models that take the plain path. All keep their autograd history,
+    `embeddings` (P, H) is set instead for models that take the plain path. Of an encoder-decoder model,
+    `embeddings` are what its encoder reads in front of rows, and `layers` and `decoder`, virtual tokens
+    (P, H), stand in front of its decoder; `num_tokens` counts the first. All keep their autograd history,
     and so does what changes the rows that follow: `instance`, where the prompt depends on the row; `virtual`,
     virtual tokens (P, H) for places in the rows; `offsets` (M, H), added to the first tokens of each row;
     `head`, which tells labels apart.
@@ -37,6 +39,7 @@ class PrefixState:
     virtual: Tensor | None = None
     offsets: Tensor | None = None
     head: ClassificationHead | None = None
+    decoder: Tensor | None = None
     empty: EmptySlots | None = None
     """Slots that some layers leave out: those of tokens that enter above them."""
     first_word: int | None = None
@@ -48,6 +51,17 @@ class PrefixState:
     def num_places(self) -> int:
         """How many virtual tokens there are for places in the rows."""
         return 0 if self.virtual is None else len(self.virtual)
+
+    @property
+    def num_key_values(self) -> int:
+        """How many tokens the keys and values of each layer are of; 0 if there are none."""
+        pair = next((pair for pair in self.layers if pair is not None), None)
+        return 0 if pair is None else pair[0].shape[2]
+
+    @property
+    def num_decoder_tokens(self) -> int:
+        """How many virtual tokens a decoder is given before its start token."""
+        return 0 if self.decoder is None else len(self.decoder)
 
     def detached(self) -> "PrefixState":
         """The same state as new leaves that collect gradients, in float32 whatever the model runs in.
@@ -64,7 +78,7 @@ class PrefixState:
     def tensors(self) -> list[Tensor]:
         """Every tensor of the state, in a fixed order."""
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
-        single = (self.embeddings, self.states, self.virtual, self.offsets)
+        single = (self.embeddings, self.states, self.virtual, self.offsets, self.decoder)
         found += [tensor for tensor in single if tensor is not None]
         found += [] if self.instance is None else self.instance.tensors()
         return found if self.head is None else [*found, *self.head.tensors()]
@@ -80,6 +94,7 @@ class PrefixState:
             virtual=None if self.virtual is None else change(self.virtual),
             head=None if self.head is None else self.head.mapped(change),
             offsets=None if self.offsets is None else change(self.offsets),
+            decoder=None if self.decoder is None else change(self.decoder),
         )
 
 

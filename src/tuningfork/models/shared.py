@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import (
+    EncoderDecoderPrompt,
     HeadedPrefix,
     HeadedPrompt,
     InputPrompt,
@@ -37,7 +38,7 @@ from tuningfork.models.instance import add_shifts, answer_start, mean_states
 from tuningfork.models.late import EmptySlots, EntryCache
 from tuningfork.models.offsets import add_offsets, offsets_of
 from tuningfork.models.opening import Opening, leading_words
-from tuningfork.models.packing import Stem, additive_mask, maximal_stems, pack_stems
+from tuningfork.models.packing import additive_mask, pack_stems
 from tuningfork.models.path import Segment, TokenChooser
 from tuningfork.models.prefix import (
     KeyValues,
@@ -47,6 +48,7 @@ from tuningfork.models.prefix import (
     new_cache,
     split_prefix,
 )
+from tuningfork.models.stems import Stem, maximal_stems
 from tuningfork.types import TokenIds
 
 HeadShapes = tuple[tuple[int, int], tuple[int, int]]
@@ -318,6 +320,10 @@ class SharedPrefixPath:
             )
         if isinstance(segment, InstancePrompt):
             raise PromptError("an instance prompt must be the first segment: rows follow its own front")
+        if isinstance(segment, EncoderDecoderPrompt):
+            raise PromptError(
+                f"the prompt is for an encoder-decoder model, and {self._network.config.model_type} is none"
+            )
         if isinstance(segment, PlacedPrompt):
             return embed_row(self._network, segment.prefix_ids, segment.embeddings)
         return embed_segment(self._network, segment)

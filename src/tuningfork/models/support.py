@@ -1,4 +1,4 @@
-"""Which path a model takes: the shared prefix, or one plain row at a time."""
+"""Which path a causal model takes: the shared prefix, or one plain row at a time."""
 
 import inspect
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from tuningfork.models.shared import SharedPrefixPath
 class Support:
     """The path a model takes and, in one sentence, why."""
 
-    path: Literal["shared", "plain", "encoder"]
+    path: Literal["shared", "plain", "encoder-decoder", "encoder"]
     reason: str
     refuses_key_values: bool = False
     """Whether the layers of an encoder take no keys and values from outside."""
@@ -42,10 +42,6 @@ def inspect_support(network: PreTrainedModel) -> Support:
         ModelError: if `network` is not a causal language model.
     """
     config = network.config
-    if getattr(config, "is_encoder_decoder", False):
-        raise ModelError(
-            f"{config.model_type} is an encoder-decoder model; expected a causal (decoder-only) model"
-        )
     if network.get_output_embeddings() is None:  # type: ignore[no-untyped-call]
         raise ModelError(
             f"{type(network).__name__} has no language-model head; expected a causal language model"
@@ -70,7 +66,7 @@ def probe_support(
             token ids.
     """
     support = inspect_support(network)
-    ids = _probe_ids(network)
+    ids = probe_ids(network)
     native = network(input_ids=torch.tensor([ids], device=plain.device), use_cache=False).logits[0].float()
     _check_rows(network, plain, ids, native)
     if support.path == "plain":
@@ -86,12 +82,12 @@ def probe_support(
 def _check_rows(network: PreTrainedModel, plain: PlainPath, ids: list[int], native: Tensor) -> None:
     kind = network.config.model_type
     start = [plain.prefix([])]
-    if not _agree(plain.logits([ids], start, [range(6)]), native, network.dtype):
+    if not agree(plain.logits([ids], start, [range(6)]), native, network.dtype):
         raise ModelError(
             f"{kind} gives other logits for embeddings than for the same token ids, so a soft prompt "
             "cannot be placed; use a model that accepts inputs_embeds"
         )
-    if not _agree(plain.logits([ids[:3]], start, [range(3)]), native[:3], network.dtype):
+    if not agree(plain.logits([ids[:3]], start, [range(3)]), native[:3], network.dtype):
         raise ModelError(f"{kind} lets tokens see later ones; expected a causal language model")
 
 
@@ -106,12 +102,12 @@ def _probe_shared(
     ):
         return Support("plain", f"the scale of {kind}'s logits could not be reproduced")
     continued = shared.logits([ids[3:]], [shared.prefix([ids[:3]])], [range(3)])
-    if not _agree(continued, native[3:], dtype):
+    if not agree(continued, native[3:], dtype):
         return Support("plain", f"{kind} gave other logits after a shared prefix")
     # The shorter of two rows is continued behind padding, which has to be masked and not counted.
     scores = shared.score([ids[1:2], ids[1:4]], [shared.prefix([ids[:1]])], [ids[2:5]])
     expected = native.log_softmax(dim=-1)[range(1, 4), ids[2:5]].sum()
-    if not _agree(scores[0, 0], expected, dtype):
+    if not agree(scores[0, 0], expected, dtype):
         return Support("plain", f"{kind} gave other logits after rows of different lengths")
     shared.packs_choices = _can_pack(network, shared, ids, expected)
     return None
@@ -132,7 +128,7 @@ def _can_pack(network: PreTrainedModel, shared: SharedPrefixPath, ids: list[int]
     # As above: model code of any origin, which may not take such a mask.
     except Exception:
         return False
-    return _agree(scores[0, 1], expected, network.dtype)
+    return agree(scores[0, 1], expected, network.dtype)
 
 
 @torch.no_grad()
@@ -163,7 +159,7 @@ def probe_late_entry(network: PreTrainedModel, shared: SharedPrefixPath, head: L
 
 def _enters_late(network: PreTrainedModel, shared: SharedPrefixPath, head: LogitsHead, layer: int) -> bool:
     """Whether tokens that enter at `layer` are there and above what they are as text, and unseen below."""
-    ids, packs_choices = _probe_ids(network), shared.packs_choices
+    ids, packs_choices = probe_ids(network), shared.packs_choices
     row, text = ids[3:], shared.prefix([ids[:3]])
     states = shared.states_before(layer, embed_segment(network, ids[:3]))
     late = shared.prefix([shared.enter(layer, states)])
@@ -174,7 +170,7 @@ def _enters_late(network: PreTrainedModel, shared: SharedPrefixPath, head: Logit
         # Alone, a row is continued without a mask; beside a longer one, behind padding.
         for rows in ([row[:1]], [row[:1], row[:2]]):
             scores.append(shared.score(rows, [late], [row[1:]])[0, 0])
-    return all(_agree(score, expected, network.dtype) for score in scores)
+    return all(agree(score, expected, network.dtype) for score in scores)
 
 
 def _logits_by_halves(
@@ -192,10 +188,12 @@ def _logits_by_halves(
     return head(decoder(**arguments, past_key_values=cache, use_cache=True).last_hidden_state[0])
 
 
-def _probe_ids(network: PreTrainedModel) -> list[int]:
+def probe_ids(network: PreTrainedModel) -> list[int]:
+    """Six tokens, spread over the vocabulary."""
     return [(7 + 13 * index) % embedding_weight(network).shape[0] for index in range(6)]
 
 
-def _agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+def agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Whether two ways to compute in `dtype` gave the same, but for rounding."""
     tolerance = 1e-4 if dtype == torch.float32 else 5e-2
     return bool((found - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1e-6))

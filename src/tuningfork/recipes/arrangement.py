@@ -3,21 +3,46 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor
 
 from tuningfork.errors import PromptError
 from tuningfork.library.run_records import TuneOptions
+from tuningfork.models.frozen import FrozenModel
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
-from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, SEARCHED_PLACEMENTS, Placement
+from tuningfork.tuning.soft.decoder_placement import InFrontOfDecoder, stands_at_decoder
+from tuningfork.tuning.soft.defaults import (
+    DECODER_PLACEMENTS,
+    NUM_PLACED_TOKENS,
+    SEARCHED_METHODS,
+    SEARCHED_PLACEMENTS,
+    Placement,
+)
 from tuningfork.tuning.soft.method import SoftMethod
 from tuningfork.tuning.soft.placement import Placed
+from tuningfork.tuning.soft.registry import get_soft_method
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+REPLACING_TEXT: tuple[Placement, ...] = ("front", "both", "encoder_decoder")
+"""Placements some of whose virtual tokens take the place of the text prompt, as many as are asked for."""
+
+
+class RowFormat(TypedDict):
+    """What rows look like for one kind of model: options of `RowRenderer`."""
+
+    fills_masks: bool
+    encodes_input: bool
+
+
+def row_format(model: FrozenModel) -> RowFormat:
+    """What rows look like for `model`."""
+    return RowFormat(fills_masks=model.architecture == "encoder", encodes_input=model.is_encoder_decoder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +60,29 @@ class Arrangement:
         if self.placement == "front":
             return draw(None)
         placed = draw(self.num_placed_tokens)
+        if self.placement == "encoder_decoder":
+            return torch.cat([draw(None), placed])
         return torch.cat([placed, draw(None)]) if self.placement == "both" else placed
 
     def placed(self, method: SoftMethod, num_virtual_tokens: int) -> SoftMethod:
         """`method` with its virtual tokens at their places.
 
         Raises:
-            PromptError: if its virtual tokens are not at the input.
+            PromptError: if its virtual tokens are not at the input, or its keys and values are a decoder's.
         """
         words = self.renderer.prefix_ids
+        if self.placement == "front" and self.renderer.encodes_input and stands_at_decoder(method):
+            raise PromptError(
+                f"{method.name} makes keys and values, which stand in front of the decoder of an "
+                "encoder-decoder model; choose --placement decoder"
+            )
         match self.placement:
             case "front":
                 return method
+            case "decoder":
+                return InFrontOfDecoder(method, words)
+            case "encoder_decoder":
+                return InFrontOfDecoder(method, _places(0, num_virtual_tokens - self.num_placed_tokens))
             case "both":
                 return Placed(method, _places(self.num_placed_tokens, num_virtual_tokens))
             case "after_bos":
@@ -63,6 +99,7 @@ def arrange(
     num_placed_tokens: int | None,
     *,
     fills_masks: bool = False,
+    encodes_input: bool = False,
 ) -> Arrangement:
     """Lay out the rows of `task` for a placement with so many tokens, by default as many as it has.
 
@@ -70,14 +107,21 @@ def arrange(
     with.
 
     Raises:
-        PromptError: if the task's prompt has no markers to place them at, or has, and a number is given.
+        PromptError: if the task's prompt has no markers to place them at, or has, and a number is given; or
+            if the placement is one of models that encode their input, and this one does not.
     """
+    if placement in DECODER_PLACEMENTS and not encodes_input:
+        raise PromptError(
+            f"placement {placement} needs an encoder-decoder model, and this one has no decoder apart; "
+            "choose front or another"
+        )
     render = partial(
         RowRenderer,
         task,
         tokenizer,
         fills_masks=fills_masks,
         leads_rows=fills_masks and placement in ("front", "both"),
+        encodes_input=encodes_input,
     )
     if placement == "front":
         return Arrangement(placement, render())
@@ -92,25 +136,39 @@ def arrange(
             )
         return Arrangement(placement, render(fills_markers=True), marked)
     count = num_placed_tokens or NUM_PLACED_TOKENS
-    if placement == "after_bos":
+    if placement == "after_bos" or placement in DECODER_PLACEMENTS:
         return Arrangement(placement, render(), count)
     return Arrangement(placement, render(num_suffix_tokens=count), count)
 
 
-def placements_of(task: Task, options: TuneOptions) -> tuple[Placement, ...]:
+def placements_of(task: Task, options: TuneOptions, *, encodes_input: bool = False) -> tuple[Placement, ...]:
     """Those that a run tries: as asked, else at the markers of the prompt.
 
-    Without any, in front, and where no method is named either, at other places too.
+    Without any, in front, and where no method is named either, at other places too. Models that encode their
+    input have each method at its own side: virtual tokens at the encoder, keys and values at the decoder.
     """
     if options.placements:
         return options.placements
     if task.template.num_virtual_tokens:
         return ("markers",)
+    if encodes_input:
+        sides = {natural_placement(get_soft_method(name)) for name in options.methods or SEARCHED_METHODS}
+        return tuple(sorted(sides, key=("front", "decoder").index))
     return ("front",) if options.methods else SEARCHED_PLACEMENTS
 
 
+def natural_placement(method: SoftMethod) -> Placement:
+    """Where a method stands in an encoder-decoder model if nothing else is asked for."""
+    return "decoder" if stands_at_decoder(method) else "front"
+
+
 def arrangements_of(
-    task: Task, tokenizer: "PreTrainedTokenizerBase", options: TuneOptions, *, fills_masks: bool = False
+    task: Task,
+    tokenizer: "PreTrainedTokenizerBase",
+    options: TuneOptions,
+    *,
+    fills_masks: bool = False,
+    encodes_input: bool = False,
 ) -> dict[Placement, Arrangement]:
     """Those of all placements that a run tries.
 
@@ -119,16 +177,22 @@ def arrangements_of(
             tokens are, which rows have places for.
     """
     found = {}
-    for placement in placements_of(task, options):
-        counts = () if placement in ("front", "both") else options.num_virtual_tokens
+    for placement in placements_of(task, options, encodes_input=encodes_input):
+        counts = () if placement in REPLACING_TEXT else options.num_virtual_tokens
         if len(counts) > 1:
             given = ", ".join(map(str, counts))
             raise PromptError(
                 f"placement {placement}: one number of virtual tokens, found {given}; several are only tried "
                 "in front, where rows have no places for them"
             )
-        count = counts[0] if counts else None
-        found[placement] = arrange(task, tokenizer, placement, count, fills_masks=fills_masks)
+        found[placement] = arrange(
+            task,
+            tokenizer,
+            placement,
+            counts[0] if counts else None,
+            fills_masks=fills_masks,
+            encodes_input=encodes_input,
+        )
     return found
 
 

@@ -29,7 +29,7 @@ from tuningfork.models.composition import average, concatenate
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import peak_memory_bytes
-from tuningfork.recipes.arrangement import arrange
+from tuningfork.recipes.arrangement import arrange, row_format
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.proof import (
@@ -233,7 +233,7 @@ class _Composing:
             self._model.tokenizer,
             record.placement,
             record.num_placed_tokens or None,
-            fills_masks=self._model.architecture == "encoder",
+            **row_format(self._model),
         )
         if isinstance(prompt, PlacedPrompt) and record.placement != "both":
             words = [token for token in prompt.prefix_ids if token >= 0]
@@ -372,9 +372,9 @@ def _given_size(record: PromptRecord) -> int | None:
     match record.placement:
         case "front":
             return record.num_tokens
-        case "both":
+        case "both" | "encoder_decoder":
             return record.num_tokens - record.num_placed_tokens
-        case "after_bos" | "suffix":
+        case "after_bos" | "suffix" | "decoder":
             return record.num_placed_tokens
         case "markers":
             return None

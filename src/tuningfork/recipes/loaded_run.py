@@ -21,7 +21,7 @@ from tuningfork.library.run_records import MemberRecord, PromptRecord
 from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
-from tuningfork.recipes.arrangement import arrange
+from tuningfork.recipes.arrangement import arrange, row_format
 from tuningfork.recipes.environment import identity_of
 from tuningfork.recipes.task_file import columns_of
 from tuningfork.types import Combine
@@ -215,11 +215,7 @@ def _members(folder: RunFolder, model: FrozenModel) -> list[Member]:
     for member, prompt in prompts or [(record, soft)]:
         placed = member.num_placed_tokens or None
         renderer = arrange(
-            folder.task,
-            model.tokenizer,
-            member.placement,
-            placed,
-            fills_masks=model.architecture == "encoder",
+            folder.task, model.tokenizer, member.placement, placed, **row_format(model)
         ).renderer
         members.append(Member(model.prefix([prompt or renderer.prefix_ids]), renderer))
     return members

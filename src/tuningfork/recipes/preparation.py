@@ -17,7 +17,7 @@ from tuningfork.events import EventSink, Notice
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.recipes.arrangement import placements_of
+from tuningfork.recipes.arrangement import placements_of, row_format
 from tuningfork.recipes.task_file import columns_of
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
@@ -90,7 +90,7 @@ def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSin
         DataError: if the data cannot be used.
         ContextLengthError: if a row does not fit and `options.skip_bad_rows` is off.
     """
-    renderer = RowRenderer(task, model.tokenizer, fills_masks=model.architecture == "encoder")
+    renderer = RowRenderer(task, model.tokenizer, **row_format(model))
     length = _RowLength(renderer, task, options, model.maximum_length or _NO_LIMIT)
     examples = _checked(task.data.train, length, renderer, model, task, options, sink)
     own_test: Sequence[Example] | None = None
@@ -189,9 +189,8 @@ class _RowLength:
 
     def __call__(self, example: Example) -> int:
         answer = self._renderer.answer_ids(example.targets[0]) if example.targets else []
-        # The row of a model that fills masks holds the first token of its answer.
-        behind = len(self._renderer.row_ids(example)) + max(len(answer), self._least)
-        behind -= int(self._renderer.fills_masks)
+        row = self._renderer.row_ids(example)
+        behind = self._renderer.num_behind(len(row), max(len(answer), self._least))
         if self._longest_prompt + behind <= self._maximum:
             self.longest_behind = max(self.longest_behind, behind)
         return self._longest_prompt + behind
@@ -208,13 +207,16 @@ def _num_more_tokens(renderer: RowRenderer, task: Task, options: TuneOptions) ->
     by_placement: dict[Placement, int] = {
         "front": longer_front,
         "both": longer_front + NUM_PLACED_TOKENS,
+        "encoder_decoder": longer_front + NUM_PLACED_TOKENS,
         "markers": task.template.num_virtual_tokens,
     }
     placed = max(options.num_virtual_tokens, default=NUM_PLACED_TOKENS)
     asked = options.placements or tuple(
-        placement for placement in placements_of(task, options) if placement in ("front", "markers")
+        placement
+        for placement in placements_of(task, options, encodes_input=renderer.encodes_input)
+        if placement in ("front", "markers")
     )
-    return max(by_placement.get(placement, placed) for placement in asked)
+    return max((by_placement.get(placement, placed) for placement in asked), default=placed)
 
 
 def _with_known_labels(

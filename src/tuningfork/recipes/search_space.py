@@ -13,7 +13,13 @@ from tuningfork.data.example import Example
 from tuningfork.errors import PromptError, TaskError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.recipes.arrangement import Arrangement, arrangements_of
+from tuningfork.recipes.arrangement import (
+    REPLACING_TEXT,
+    Arrangement,
+    arrangements_of,
+    natural_placement,
+    row_format,
+)
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.pretrained_prompts import pretrained_prompt
 from tuningfork.recipes.prompt_transfer import transferred_prompt
@@ -114,8 +120,7 @@ def search_space(
             refit=RenderedRows(renderer, prepared.rows) if trains_on_all else None,
         )
 
-    fills_masks = model.architecture == "encoder"
-    arrangements = arrangements_of(task, model.tokenizer, options, fills_masks=fills_masks)
+    arrangements = arrangements_of(task, model.tokenizer, options, **row_format(model))
     if not options.placements and prepared.room is not None:
         # What nobody asked for is tried where it fits.
         needed = len(prepared.renderer.prefix_ids) + NUM_PLACED_TOKENS
@@ -123,7 +128,9 @@ def search_space(
     return SearchSpace(
         model=model,
         rows={placement: arranged(arrangement) for placement, arrangement in arrangements.items()},
-        text_ids=prepared.renderer.words_ids() if fills_masks else prepared.renderer.prefix_ids,
+        text_ids=prepared.renderer.words_ids()
+        if prepared.renderer.fills_masks
+        else prepared.renderer.prefix_ids,
         label_ids=[model.tokenizer(word, add_special_tokens=False).input_ids for word in words],
         objective=objective_of(prepared, options),
         options=options,
@@ -194,7 +201,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
 
 def _starts(space: SearchSpace, placement: Placement) -> list[_StartPoint]:
     """Every initialisation with every number of virtual tokens that take the place of the text prompt."""
-    counts = space.options.num_virtual_tokens if placement in ("front", "both") else ()
+    counts = space.options.num_virtual_tokens if placement in REPLACING_TEXT else ()
     return [_StartPoint(*pair) for pair in product(space.options.initializations, counts or (None,))]
 
 
@@ -216,10 +223,16 @@ def _name(
 
 def _methods(space: SearchSpace, placement: Placement) -> list[SoftMethod]:
     """Those asked for, or all searched ones that the model and the placement can take."""
-    if space.options.methods:
-        return [get_soft_method(name) for name in space.options.methods]
+    named = [get_soft_method(name) for name in space.options.methods]
     searched = [SOFT_METHODS[name] for name in SEARCHED_METHODS]
     support, kinds = space.model.support, {"input"}
+    if space.model.is_encoder_decoder:
+        is_asked = bool(space.options.placements) or placement == "markers"
+        fitting = [m for m in named or searched if is_asked or natural_placement(m) == placement]
+        kinds |= {"key-value"} if placement == "decoder" else set()
+        return fitting if named else [method for method in fitting if method.kind in kinds]
+    if named:
+        return named
     if placement == "front":
         kinds |= {"key-value"} if support.takes_key_values else set()
         kinds |= {"instance"} if support.path == "shared" and not _has_head(space) else set()
@@ -239,7 +252,7 @@ def _check_start(space: SearchSpace) -> None:
     options = space.options
     if options.start_from is None:
         return
-    if not {"front", "both"} & set(space.rows):
+    if not {"front", "both", "encoder_decoder"} & set(space.rows):
         raise PromptError(
             f"--start-from: no virtual tokens take the place of the text prompt with placement "
             f"{', '.join(space.rows)}; add --placement front"

@@ -19,6 +19,7 @@ from tuningfork.library.run_records import PromptRecord, RunRecord, TuneOptions
 from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model, model_folder
+from tuningfork.recipes.arrangement import row_format
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, task_hash
@@ -78,7 +79,9 @@ def export_run(
     notes = {
         "task": task.name,
         "prompt_template": task.prompt,
-        "replaces": str(base.tokenizer.decode(RowRenderer(task, base.tokenizer).prefix_ids)),
+        "replaces": str(
+            base.tokenizer.decode(RowRenderer(task, base.tokenizer, **row_format(base)).prefix_ids)
+        ),
         BASE_WEIGHTS: folder.record.model.weights,
         "method": record.method or "",
     }
@@ -127,7 +130,7 @@ def import_prompt(
     folder.save_prompt(
         PromptRecord(
             kind="soft",
-            text=RowRenderer(task, base.tokenizer).prefix_text,
+            text=RowRenderer(task, base.tokenizer, **row_format(base)).prefix_text,
             method=imported.origin.get("peft_type", found).lower(),
             num_tokens=imported.prompt.num_virtual_tokens,
         ),
@@ -213,10 +216,9 @@ def _is_same_model(stated: str, model: str) -> bool:
 
 
 def _check_decoder(model: FrozenModel) -> None:
-    if model.architecture != "decoder":
+    if model.architecture == "encoder":
         raise FormatError(
-            f"{model.name} is an {model.architecture}: adapters are written and read for causal (decoder) "
-            "models only"
+            f"{model.name} is an encoder: prompts are written and read for models with a decoder only"
         )
 
 

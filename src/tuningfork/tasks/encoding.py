@@ -36,8 +36,8 @@ class TextEncoder:
     that look like `<|name|>`. In template pieces their names become their ids; everything between them is
     joined, data included, and tokenised as plain text, where no control token can arise.
 
-    `leading_ids` is what the tokenizer puts before every text: BOS, or nothing; `trailing_ids` what behind
-    it.
+    `leading_ids` is what the tokenizer puts before every text: BOS, or nothing; `trailing_ids` what it puts
+    behind every text, EOS where an encoder reads it.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:

@@ -22,12 +22,16 @@ from tuningfork.tasks.layout import (
 from tuningfork.tasks.suggestions import did_you_mean
 from tuningfork.tasks.task import Task
 from tuningfork.tasks.template import Literal, PromptTemplate, SoftTokens, Variable
-from tuningfork.tasks.turns import ChatFormat, PlainFormat, TurnFormat
+from tuningfork.tasks.turns import ChatFormat, EncoderFormat, PlainFormat, TurnFormat
 from tuningfork.tasks.verbalizer import Verbalizer
 from tuningfork.types import TokenIds, TrainingRow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+_MOST_OPENING_TOKENS = 2
+"""What a decoder is given before its answer: a start token, and perhaps one that opens every answer."""
 
 
 class RowRenderer:
@@ -42,6 +46,9 @@ class RowRenderer:
     In a conversation the prompt is the system turn or, if the chat template has none, stands on top of the
     first user turn. The prefix ends where the first user's own words begin; a system message in the data
     stands on top of them. Every assistant turn is learned; the last is the one to produce.
+
+    Where an encoder reads the input (`encodes_input`), no chat template is used: a row ends as the tokenizer
+    ends a text, and an answer, which a decoder says, is tokenised as a text of its own.
 
     Places of the prompt for virtual tokens are left out, unless it `fills_markers`; `num_suffix_tokens` more
     virtual tokens stand behind the words of each row, before the assistant header.
@@ -68,7 +75,9 @@ class RowRenderer:
         num_suffix_tokens: int = 0,
         fills_masks: bool = False,
         leads_rows: bool = False,
+        encodes_input: bool = False,
     ) -> None:
+        self.encodes_input = encodes_input
         self._task = task
         self._tokenizer = tokenizer
         template = task.template if fills_masks else task.template.without_answer()
@@ -86,6 +95,7 @@ class RowRenderer:
         self._row_lead = skeleton.row_lead
         self.prefix_ids = self._encode_prefix(skeleton)
         self.bare_prefix_ids = self._encode_prefix(lay_out([Turn("user")], 0, self._format))
+        self._row_end: TokenIds = self._encoder.trailing_ids if encodes_input else ()
         self._before_answer = self._find_before_answer(skeleton)
         self._row_leading: TokenIds = self._encoder.leading_ids if leads_rows else ()
         self._after = self.prefix_ids
@@ -142,7 +152,7 @@ class RowRenderer:
             TaskError: A variable has no value, or the chat template refuses the order of the turns.
             DataError: A conversation has no messages, or does not begin with the user.
         """
-        return [*self._row_leading, *self._encode(self._row(example), self._after)[0]]
+        return [*self._row_leading, *self._encode(self._row(example), self._after)[0], *self._row_end]
 
     def answer_ids(self, target: str) -> list[int]:
         """Return the tokens that say `target` (as it stands in the data), with the end-of-turn token.
@@ -165,6 +175,7 @@ class RowRenderer:
             row = self.row_ids(example)
             return TrainingRow((*row, *answer), tuple(range(len(row), len(row) + len(answer))))
         ids, learned = self._encode(self._row(example), self.prefix_ids)
+        ids += self._row_end
         learned += range(len(ids), len(ids) + len(answer))
         return TrainingRow((*ids, *answer), tuple(learned))
 
@@ -183,12 +194,13 @@ class RowRenderer:
         first, *rest = self._row(example)
         joined = Section((*last.pieces, *first.pieces))
         joint = self._encoder.with_leading(self._encode([*before, joined, *rest], ())[0])
-        return joint != [*self.prefix_ids, *self.row_ids(example)]
+        return [*joint, *self._row_end] != [*self.prefix_ids, *self.row_ids(example)]
 
     def check_length(self, example: Example, maximum: int, num_virtual_tokens: int = 0) -> None:
         """Check that prompt, input and answer fit into `maximum` tokens.
 
-        The answer is the longest label, or the first target, or, without one, as long as it may become.
+        Where an encoder reads the input, the answer stands apart, behind what opens it. The
+        answer is the longest label, or the first target, or, without one, as long as it may become.
 
         Raises:
             ContextLengthError: They do not fit.
@@ -196,13 +208,24 @@ class RowRenderer:
         prompt = len(self.prefix_ids) + num_virtual_tokens
         row = len(self.row_ids(example))
         answer = self._longest_answer(example)
-        total = prompt + row + answer
+        total = prompt + self.num_behind(row, answer)
         if total > maximum:
             where = f"{describe_place(example.source)}: " if example.source else ""
+            joined = f"the longer of input {row} and" if self.encodes_input else f"input {row} +"
             raise ContextLengthError(
-                f"{where}prompt {prompt} + input {row} + answer {answer} = {total} tokens, but the model's "
+                f"{where}prompt {prompt} + {joined} answer {answer} = {total} tokens, but the model's "
                 f"maximum is {maximum}: shorten or drop this row, or choose a model with a longer context"
             )
+
+    def num_behind(self, num_row_tokens: int, num_answer_tokens: int) -> int:
+        """Tokens that a prompt needs to leave room for, in the sequence that is the longer one.
+
+        A decoder's answer stands behind the tokens that open it and perhaps a prompt of its own.
+        """
+        if not self.encodes_input:
+            # A row to fill masks in holds the first token of its answer.
+            return num_row_tokens + num_answer_tokens - int(self.fills_masks)
+        return max(num_row_tokens, num_answer_tokens + _MOST_OPENING_TOKENS)
 
     def _longest_answer(self, example: Example) -> int:
         if self.choices is not None:
@@ -213,6 +236,7 @@ class RowRenderer:
         return self._task.max_new_tokens
 
     def _choose_format(self) -> TurnFormat:
+        ends_in_variable = isinstance(self._words.segments[-1], Variable)
         if self.fills_masks:
             if self._task.labels is None or self._task.is_conversation:
                 found = "conversations" if self._task.is_conversation else self._task.type
@@ -221,6 +245,10 @@ class RowRenderer:
                     f"labels of texts apart (classification), found {found}; choose a decoder model"
                 )
             return ClozeFormat(self._tokenizer, self._encoder, self._words)
+        if self.encodes_input:
+            if self._task.is_conversation:
+                raise TaskError("data.messages: conversations need a causal model with a chat template")
+            return EncoderFormat(self._tokenizer, prompt_ends_in_variable=ends_in_variable)
         if self._task.uses_chat_template and self._tokenizer.chat_template:
             return ChatFormat(self._tokenizer, self._encoder)
         if self._task.is_conversation:
@@ -228,7 +256,6 @@ class RowRenderer:
                 "the tokenizer has none" if self._task.uses_chat_template else "uses_chat_template is false"
             )
             raise TaskError(f"data.messages: conversations need a chat template, and {reason}")
-        ends_in_variable = isinstance(self._words.segments[-1], Variable)
         return PlainFormat(self._tokenizer, prompt_ends_in_variable=ends_in_variable)
 
     def _choose_verbalizer(self) -> Verbalizer | None:
@@ -309,7 +336,10 @@ class RowRenderer:
         return labels[target]
 
     def _encode_answer(self, text: str) -> list[int]:
-        section = answer_section([Piece(text, is_data=True)], self._format.end_of_turn, self._format)
+        answer = Piece(text, is_data=True)
+        if self.encodes_input:
+            return self._encoder.encode([answer, Piece(self._format.end_of_turn)])
+        section = answer_section([answer], self._format.end_of_turn, self._format)
         return self._encoder.encode(section.pieces, self._before_answer)
 
     def _encode(self, sections: Iterable[Section], after: TokenIds) -> tuple[list[int], list[int]]:

@@ -61,6 +61,18 @@ class PlainFormat:
         return ("", *("\n\n" if role == "assistant" else self._closing for role in roles))
 
 
+class EncoderFormat(PlainFormat):
+    """Plain text for an encoder: the input ends where its text does, and the answer is a text of its own.
+
+    Worked examples within the input are set apart as in plain completion, by `answer_lead` too.
+    """
+
+    def between(self, roles: Sequence[Role], *, opens_answer: bool) -> tuple[str, ...]:
+        """Return what stands before, between and after contents with these roles."""
+        texts = super().between(roles, opens_answer=opens_answer)
+        return (*texts[:-1], "") if opens_answer else texts
+
+
 class ChatFormat:
     """The turns as the tokenizer's chat template writes them.
 

@@ -28,6 +28,11 @@ def key_value_shape(config: PretrainedConfig) -> KeyValueShape:
     Raises:
         FormatError: If layers keep anything else, nothing, or differ in shape: PEFT's prefix has one shape.
     """
+    if config.is_encoder_decoder:
+        raise FormatError(
+            "PEFT gives the layers of a decoder keys and values of other layers, so it "
+            "holds no prefix of an encoder-decoder model; use a prompt at the input"
+        )
     text = config.get_text_config(decoder=True)
     where = f"PEFT's prefix format does not fit {config.model_type}"
     if getattr(text, "num_attention_heads", None) is None or getattr(text, "kv_lora_rank", None) is not None:

@@ -118,7 +118,12 @@ def read_settings(folder: Path) -> AdapterSettings:
 
 
 def written_settings(
-    peft_type: str, num_virtual_tokens: int, base_model_name: str, *, has_head: bool
+    peft_type: str,
+    num_virtual_tokens: int,
+    base_model_name: str,
+    *,
+    has_head: bool,
+    is_encoder_decoder: bool = False,
 ) -> dict[str, Any]:
     """What every type has in its settings, but for the shape of the model."""
     return {
@@ -131,7 +136,7 @@ def written_settings(
         "peft_type": peft_type,
         "peft_version": PEFT_VERSION,
         "revision": None,
-        "task_type": HEADED_TASK if has_head else "CAUSAL_LM",
+        "task_type": HEADED_TASK if has_head else "SEQ_2_SEQ_LM" if is_encoder_decoder else "CAUSAL_LM",
     }
 
 

@@ -31,6 +31,7 @@ from tuningfork.library.formats.peft_read import BASE_WEIGHTS, COLUMNS, PROMPT, 
 from tuningfork.library.formats.peft_readme import readme
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
+    EncoderDecoderPrompt,
     HeadedPrefix,
     HeadedPrompt,
     InputPrompt,
@@ -50,6 +51,8 @@ _WITHOUT_FORMAT: dict[type, str] = {
     ),
     HeadedPrompt: "this prompt has a head behind virtual tokens at the input, which is not written yet; tune "
     "one that says its labels, without --head, to export it",
+    EncoderDecoderPrompt: "this prompt stands in front of a decoder, with words before its encoder, and PEFT "
+    "keeps no words; tune one with --placement front to export it",
     PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "
     "tune one with --placement front to export it",
 }
@@ -104,7 +107,13 @@ def export_peft(
         if not tensor.isfinite().all():
             raise FormatError(f"{folder}: tensor {name} holds values that are not finite")
     has_head = isinstance(artefact, HeadedPrefix)
-    settings |= written_settings(kind, artefact.num_virtual_tokens, base_model_name, has_head=has_head)
+    settings |= written_settings(
+        kind,
+        artefact.num_virtual_tokens,
+        base_model_name,
+        has_head=has_head,
+        is_encoder_decoder=config.is_encoder_decoder,
+    )
     metadata = {"format": "pt"} | ({BASE_WEIGHTS: notes[BASE_WEIGHTS]} if notes.get(BASE_WEIGHTS) else {})
     (folder / SETTINGS).unlink(missing_ok=True)
     with replacing(folder / WEIGHTS) as temporary:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.parts import ContextTokens
@@ -57,7 +58,16 @@ class ContextAwarePromptTuning:
     equals_text_at_start: ClassVar[bool] = True
 
     def start(self, given: Beginning) -> nn.Module:
-        """`delta` of zeros for the text and as many rows as fit, balanced over choices, in a drawn order."""
+        """`delta` of zeros for the text and as many rows as fit, balanced over choices, in a drawn order.
+
+        Raises:
+            PromptError: if the model reads prompts with an encoder, which does not say their labels.
+        """
+        if given.model.is_encoder_decoder:
+            raise PromptError(
+                f"{self.name} is not possible with {given.model.name}: {given.model.support.reason} and does "
+                "not say the labels in it; use prompt tuning"
+            )
         drawn = torch.randperm(len(given.rows), generator=given.generator)[:_MOST_ROWS_READ].tolist()
         pool = {index: given.rows[index] for index in drawn}
         shown = _choose(pool, _room(given, pool) - len(given.tokens))

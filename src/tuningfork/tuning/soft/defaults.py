@@ -37,9 +37,14 @@ trainings."""
 INITIALIZATIONS = ("text", "vocabulary", "labels", "random", "pretrained")
 """Where virtual tokens can start."""
 
-Placement = Literal["front", "after_bos", "suffix", "both", "markers"]
+Placement = Literal["front", "after_bos", "suffix", "both", "markers", "decoder", "encoder_decoder"]
 """Where virtual tokens stand: in place of the text prompt; behind BOS and before the text prompt; behind the
-words of each row; the first and the third; or where the prompt template has markers."""
+words of each row; the first and the third; or where the prompt template has markers. Of encoder-decoder
+models: in front of the decoder, with the text prompt as words for the encoder; or there and in place of the
+text prompt."""
+
+DECODER_PLACEMENTS: tuple[Placement, ...] = ("decoder", "encoder_decoder")
+"""Those that only encoder-decoder models have."""
 
 SEARCHED_PLACEMENTS: tuple[Placement, ...] = ("front", "both")
 """Where virtual tokens are tried when the user names neither methods nor placements."""

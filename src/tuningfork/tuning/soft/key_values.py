@@ -2,26 +2,21 @@
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.frozen import FrozenModel
 
 
-@torch.no_grad()
 def initial_key_values(model: FrozenModel, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Keys and values, each (A, P, D) in float32, of every layer that keeps them, for `embeddings` (P, H).
+
+    Of an encoder-decoder model, they are those of its decoder behind its encoder's reading of the same.
 
     Raises:
         PromptError: if the model does not keep plain keys and values in every layer.
     """
-    if not model.support.takes_key_values:
-        raise PromptError(
-            f"prefix tuning is not possible with {model.name}: {model.support.reason}; use prompt tuning"
-        )
-    return [(keys.float().clone(), values.float().clone()) for keys, values in model.key_values(embeddings)]
+    return model.key_values(embeddings)
 
 
 def learned_key_values(model: FrozenModel, embeddings: Tensor) -> nn.Module:

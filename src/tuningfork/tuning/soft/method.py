@@ -14,10 +14,10 @@ from tuningfork.models.parts import PromptParts
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TrainingRow
 
-Kind = Literal["input", "offset", "key-value", "late", "headed", "instance", "placed"]
+Kind = Literal["input", "offset", "key-value", "late", "headed", "instance", "placed", "two-sided"]
 """What it changes: embeddings in front, and of the row by position; keys and values in every layer, in upper
 ones, or with a head that reads labels; embeddings of the row by what it says; embeddings in front and in the
-row."""
+row; what an encoder and a decoder are given."""
 
 
 KINDS_WITH_OWN_FORWARDS: frozenset[Kind] = frozenset({"late", "headed", "instance"})
