@@ -167,6 +167,10 @@ def test_what_cannot_be_composed_is_refused_and_leaves_nothing(
     ):
         with pytest.raises(error, match=message):
             compose_runs(request(finished, *runs), tmp_path / "made")
+    # Before any test row is read.
+    for how in ("concatenate", "ensemble"):
+        with pytest.raises(ContextLengthError, match=r"prompt \d+ \+ input \d+ \+ answer \d+ = \d+ tokens"):
+            plan_composition(request(finished, finished.path, long, how=how))
     together = compose_runs(request(finished, how="ensemble"), tmp_path / "jury")
     with pytest.raises(RunError, match="answers with 2 prompts together; compose runs of one prompt each"):
         compose_runs(request(finished, finished.path, together.path), tmp_path / "made")
