@@ -128,8 +128,7 @@ def test_a_plan_is_told_and_a_prompt_of_an_encoder_is_not_exported(place: Path) 
     exported = invoke(place, "export", json.loads(done.stdout)["path"], "--output", "adapter", columns=200)
     assert exported.code != 0
     assert (
-        "bert is an encoder: adapters are written and read for causal (decoder) models only"
-        in exported.stderr
+        "bert is an encoder: prompts are written and read for models with a decoder only" in exported.stderr
     )
 
 

@@ -179,5 +179,5 @@ def test_a_run_of_several_seeds_answers_with_them(model: Path, tmp_path: Path) -
     assert len(probabilities(invoke(tmp_path, "predict", run, "tickets.jsonl"))) == len(TICKETS)
     refused = invoke(tmp_path, "export", run, "-o", "adapter")
     assert refused.code == 1
-    assert "answers with 2 prompts together, and a PEFT folder holds one" in refused.stderr
+    assert "answers with 2 prompts together, and PEFT holds one" in refused.stderr
     assert not (tmp_path / "adapter").exists()

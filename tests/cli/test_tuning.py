@@ -352,7 +352,7 @@ def test_a_prompt_with_a_head_goes_the_whole_way(model: Path, tmp_path: Path) ->
     answers = [json.loads(line) for line in predicted.stdout.splitlines()]
     assert [answer["prediction"] for answer in answers] == [answer["queue"] for answer in answers]
     assert all(sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5) for answer in answers)
-    with pytest.raises(FormatError, match="has a head that tells labels apart, and PEFT's prompts"):
+    with pytest.raises(FormatError, match="the head of this prompt has a bias, and those of causal models"):
         call(tmp_path, "export", run, "--output", "adapter")
     assert not (tmp_path / "adapter").exists()
 

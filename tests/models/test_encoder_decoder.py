@@ -375,7 +375,7 @@ def test_what_cannot_be_done_is_refused() -> None:
         model.prefix([instance])
     with pytest.raises(PromptError, match=r"in front of the decoder must be the first segment"):
         model.prefix([[5], KeyValuePrefix(tuple(pairs))])
-    with pytest.raises(PromptError, match=r"1 layers of \(heads, head size\) .* the decoder has 2 of"):
+    with pytest.raises(PromptError, match="the prefix has 1 layers, the model has 2"):
         model.prefix([KeyValuePrefix(tuple(pairs[:1]))])
     with pytest.raises(PromptError, match=r"cannot enter above the first layer of tiny-bart: bart reads"):
         model.prefix([KeyValuePrefix((None, *pairs[1:]))])

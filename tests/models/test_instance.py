@@ -166,5 +166,5 @@ def test_the_plain_path_has_no_place_for_it(architecture: str) -> None:
     )  # fmt: skip
     with pytest.raises(PromptError, match="takes the plain path, where an instance prompt cannot be used"):
         model.prefix([prompt])
-    with pytest.raises(PromptError, match="takes the plain path, where features of rows are not read"):
+    with pytest.raises(PromptError, match="features of rows are not read by "):
         model.features([[BOS]], model.prefix([[BOS]]), (0,))

@@ -27,6 +27,7 @@ from tuningfork.models.artefacts import (
     PlacedPrompt,
     SoftPrompt,
 )
+from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions, TokenChooser
 from tuningfork.models.prefix import PrefixState, backward_into_all, expand_prefix
@@ -188,7 +189,7 @@ def test_planted_faults_would_be_seen(plant: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_rows_whose_prompts_have_heads_are_not_mixed() -> None:
     model = tiny_model("llama")
-    head = object()
-    prefixes = [PrefixState(0, head=head), PrefixState(0)]  # type: ignore[arg-type]
+    head = ClassificationHead(torch.zeros(len(CHOICES), model.hidden_size), torch.zeros(len(CHOICES)))
+    prefixes = [PrefixState(0, head=head), PrefixState(0)]
     with pytest.raises(PromptError, match="heads of their own cannot be mixed"):
         model.choice_log_probabilities(ROWS[:2], prefixes, CHOICES)

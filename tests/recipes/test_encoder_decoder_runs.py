@@ -116,7 +116,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
     with pytest.raises(TaskError, match="conversations need a causal model with a chat template"):
         refused("messages", reader)
     with pytest.raises(ContextLengthError, match="the longer of input"):
-        refused("generation", reader, placements=("suffix",), num_virtual_tokens=2040)
+        refused("generation", reader, placements=("suffix",), num_virtual_tokens=(2040,))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,15 +13,9 @@ _PATHS = {
     "shared": "shared prefix",
     "plain": "plain, one row at a time",
     "encoder-decoder": "encoder and decoder, the prompt read with each row",
-}
-_STYLES = {"ok": "green", "advice": "yellow", "problem": "red"}
-
-
-_PATHS = {
-    "shared": "shared prefix",
-    "plain": "plain, one row at a time",
     "encoder": "encoder, prompt and row together",
 }
+_STYLES = {"ok": "green", "advice": "yellow", "problem": "red"}
 
 
 def examine(model: str | None, *, as_json: bool) -> None:

@@ -25,8 +25,8 @@ from tuningfork.models.artefacts import (
     PlacedPrompt,
     without_head,
 )
-from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.embedding import check_placed, embed_row, embed_segment, embedding_weight
+from tuningfork.models.fitting import fitted_head, fitted_layers, head_shapes
 from tuningfork.models.offsets import add_offsets, offsets_of
 from tuningfork.models.packing import additive_mask
 from tuningfork.models.path import Segment, TokenChooser
@@ -98,7 +98,7 @@ class EncoderPath:
                 that the layers do not take, or does not fit the model.
         """
         first, head = without_head(segments[0] if segments else ())
-        rest, head = segments[1:], head and self._checked_head(head)
+        rest, head = segments[1:], head and fitted_head(head, self.state_size, self.device)
         state = PrefixState(0, head=head, offsets=offsets_of([first, *rest], self.device))
         if isinstance(first, KeyValuePrefix):
             state = replace(state, num_tokens=first.num_virtual_tokens, layers=self._key_value_layers(first))
@@ -300,24 +300,8 @@ class EncoderPath:
         kind = self._network.config.model_type
         if not self.takes_key_values:
             raise PromptError(f"{kind}'s layers take no keys and values from outside; use prompt tuning")
-        if prefix.position != 0 or None in prefix.layers:
-            raise PromptError("a key-value prefix of an encoder is at position 0 and has every layer")
-        expected = [tuple(pair[0].shape) for pair in self.key_values(embed_segment(self._network, (0,)))]
-        pairs = [pair for pair in prefix.layers if pair is not None]
-        found = [(pair[0].shape[0], 1, pair[0].shape[2]) for pair in pairs]
-        if found != expected:
-            raise PromptError(
-                f"the prefix has (heads, head size) {[(a, d) for a, _, d in found]} by layer, "
-                f"the model has {[(a, d) for a, _, d in expected]}"
-            )
-        return tuple((keys[None].to(self.device), values[None].to(self.device)) for keys, values in pairs)
-
-    def _checked_head(self, head: ClassificationHead) -> ClassificationHead:
-        if (width := head.weight.shape[1]) != self.state_size:
-            raise PromptError(
-                f"the prompt's head reads states {width} wide, the model's are {self.state_size}"
-            )
-        return head.mapped(lambda tensor: tensor.to(self.device, torch.float32))
+        shapes = [head_shapes(*pair) for pair in self.key_values(embed_segment(self._network, (0,)))]
+        return fitted_layers(prefix, shapes, device=self.device, dtype=torch.float32)
 
 
 def _gathered(states: Tensor, places: Tensor) -> Tensor:

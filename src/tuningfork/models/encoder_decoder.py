@@ -37,6 +37,7 @@ from tuningfork.models.embedding import (
     embed_segment,
     embedding_weight,
 )
+from tuningfork.models.fitting import HeadShapes, fitted_head, fitted_layers, head_shapes
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import answer_start
 from tuningfork.models.offsets import add_offsets, offsets_of
@@ -143,7 +144,11 @@ class EncoderDecoderPath:
             else:
                 pieces.append(self._embed(segment))
         embeddings = torch.cat(pieces)
-        head = self._checked_head(decoder.head) if isinstance(decoder, HeadedPrefix) else None
+        head = (
+            fitted_head(decoder.head, embedding_weight(self._network).shape[1], self.device)
+            if isinstance(decoder, HeadedPrefix)
+            else None
+        )
         key_values = decoder.prefix if isinstance(decoder, HeadedPrefix) else decoder
         return PrefixState(
             embeddings.shape[0],
@@ -346,31 +351,12 @@ class EncoderDecoderPath:
         return embed_segment(self._network, segment)
 
     def _layers_of(self, prefix: KeyValuePrefix) -> tuple[KeyValues, ...]:
-        pairs = [pair for pair in prefix.layers if pair is not None]
-        if len(pairs) != len(prefix.layers) or prefix.position != 0:
-            raise PromptError("in front of a decoder, a prefix needs every layer and stands at position 0")
-        found = [tuple((part.shape[0], part.shape[2]) for part in pair) for pair in pairs]
-        if found != self._layer_shapes:
-            raise PromptError(
-                f"the prefix has {len(found)} layers of (heads, head size) {found[0]} for (keys, values), "
-                f"the decoder has {len(self._layer_shapes)} of {self._layer_shapes[0]}"
-            )
-        dtype = self._network.dtype
-        return tuple(
-            (keys[None].to(self.device, dtype), values[None].to(self.device, dtype)) for keys, values in pairs
-        )
+        return fitted_layers(prefix, self._layer_shapes, device=self.device, dtype=self._network.dtype)
 
     @cached_property
-    def _layer_shapes(self) -> list[tuple[tuple[int, int], ...]]:
+    def _layer_shapes(self) -> list[HeadShapes]:
         """What each layer of the decoder keeps of a token; looked at, since configs do not say it alike."""
-        kept = self.key_values(embed_segment(self._network, [0]))
-        return [tuple((part.shape[1], part.shape[3]) for part in pair) for pair in kept]
-
-    def _checked_head(self, head: ClassificationHead) -> ClassificationHead:
-        width, expected = head.weight.shape[1], embedding_weight(self._network).shape[1]
-        if width != expected:
-            raise PromptError(f"the prompt's head reads states {width} wide, the model's are {expected}")
-        return head.mapped(lambda tensor: tensor.to(self.device, torch.float32))
+        return [head_shapes(*pair) for pair in self.key_values(embed_segment(self._network, [0]))]
 
 
 def _repeat(tensor: Tensor, count: int) -> Tensor:

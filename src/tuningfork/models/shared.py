@@ -30,9 +30,9 @@ from tuningfork.models.artefacts import (
     without_head,
 )
 from tuningfork.models.batch import pad_rows
-from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.context import ContextCache, ReadWords, join_rows, split_rows
 from tuningfork.models.embedding import check_placed, embed_ids, embed_row, embed_segment, embedding_weight
+from tuningfork.models.fitting import HeadShapes, fitted_head, fitted_layers, head_shapes
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.instance import add_shifts, answer_start, mean_states
 from tuningfork.models.late import EmptySlots, EntryCache
@@ -51,7 +51,6 @@ from tuningfork.models.prefix import (
 from tuningfork.models.stems import Stem, maximal_stems
 from tuningfork.types import TokenIds
 
-HeadShapes = tuple[tuple[int, int], tuple[int, int]]
 _MOST_LOGITS_PER_RUN = 2**27
 """Beyond this many logits, half a gigabyte, choices are not scored in one forward."""
 _ROWS_PER_RUN = 64
@@ -125,7 +124,7 @@ class SharedPrefixPath:
         rest, segments = segments[1:], [first, *segments[1:]]
         state = PrefixState(
             0,
-            head=head and self._checked_head(head),
+            head=head and fitted_head(head, embedding_weight(self._network).shape[1], self.device),
             offsets=offsets_of(segments, self.device),
             context_key=self._context_key(segments),
         )
@@ -134,9 +133,7 @@ class SharedPrefixPath:
                 count = first.num_virtual_tokens
                 absent = frozenset(index for index, pair in enumerate(layers) if pair is None)
                 empty = EmptySlots(absent, count) if absent else None
-                return replace(
-                    state, num_tokens=count, layers=self._key_value_layers(first), empty=empty
-                ), rest
+                return replace(state, num_tokens=count, layers=self._fitted(first), empty=empty), rest
             case InstancePrompt():
                 instance = self._checked_instance(first)
                 return replace(state, instance=instance), [InputPrompt(instance.front), *rest]
@@ -258,44 +255,21 @@ class SharedPrefixPath:
             logits = self._head(hidden[:, -1])
             total = total + 1
 
-    def _key_value_layers(self, prefix: KeyValuePrefix) -> tuple[KeyValues, ...]:
-        if len(prefix.layers) != len(self._layer_shapes):
-            raise PromptError(
-                f"the prefix has {len(prefix.layers)} layers, the model has {len(self._layer_shapes)}"
-            )
-        if prefix.position != 0:
-            raise PromptError(f"a key-value prefix stands in front, at position 0; found {prefix.position}")
-        dtype = self._network.dtype
-        layers = []
-        for index, (pair, expected) in enumerate(zip(prefix.layers, self._layer_shapes, strict=True)):
-            if pair is None:
-                if not self.leaves_out_slots:
-                    raise PromptError(f"the prefix has no keys and values for layer {index}")
-                layers.append(self._zeros(expected, prefix.num_virtual_tokens))
-                continue
-            found = _head_shapes(pair)
-            if found != expected:
-                raise PromptError(
-                    f"layer {index} of the prefix has (heads, head size) {found} for (keys, values), "
-                    f"the model has {expected}"
-                )
-            layers.append((pair[0][None].to(self.device, dtype), pair[1][None].to(self.device, dtype)))
-        return tuple(layers)
-
-    def _zeros(self, shapes: HeadShapes, count: int) -> KeyValues:
-        """What fills `count` slots that a layer leaves out."""
-        keys, values = (
-            torch.zeros(1, heads, count, size, device=self.device, dtype=self._network.dtype)
-            for heads, size in shapes
+    def _fitted(self, prefix: KeyValuePrefix) -> tuple[KeyValues, ...]:
+        return fitted_layers(
+            prefix,
+            self._layer_shapes,
+            device=self.device,
+            dtype=self._network.dtype,
+            may_leave_out=self.leaves_out_slots,
         )
-        return keys, values
 
     @cached_property
     @torch.no_grad()
     def _layer_shapes(self) -> list[HeadShapes]:
         """What each layer keeps of a token; looked at, since configs do not say it in one way."""
         kept = self.prefix([[0]]).layers
-        return [_head_shapes((pair[0][0], pair[1][0])) for pair in kept if pair is not None]
+        return [head_shapes(*pair) for pair in kept if pair is not None]
 
     def _checked_instance(self, prompt: InstancePrompt) -> InstancePrompt:
         if max(prompt.layers_read) > len(self._layer_shapes):
@@ -303,12 +277,6 @@ class SharedPrefixPath:
                 f"the prompt reads layer {max(prompt.layers_read)}, the model has {len(self._layer_shapes)}"
             )
         return prompt.mapped(lambda tensor: tensor.to(self.device))
-
-    def _checked_head(self, head: ClassificationHead) -> ClassificationHead:
-        width, expected = head.weight.shape[1], embedding_weight(self._network).shape[1]
-        if width != expected:
-            raise PromptError(f"the prompt's head reads states {width} wide, the model's are {expected}")
-        return head.mapped(lambda tensor: tensor.to(self.device, torch.float32))
 
     def _embed(self, segment: Segment) -> Tensor:
         if isinstance(segment, KeyValuePrefix | HeadedPrefix | HeadedPrompt):
@@ -501,7 +469,3 @@ class SharedPrefixPath:
 
 def _repeat(tensor: Tensor, count: int) -> Tensor:
     return tensor.repeat_interleave(count, dim=0)
-
-
-def _head_shapes(pair: KeyValues) -> HeadShapes:
-    return (pair[0].shape[0], pair[0].shape[2]), (pair[1].shape[0], pair[1].shape[2])

@@ -229,8 +229,7 @@ class RowRenderer:
 
     def _longest_answer(self, example: Example) -> int:
         if self.choices is not None:
-            # A mask stands in the row already.
-            return max(len(ids) for ids in self.choices.choice_ids) - int(self.fills_masks)
+            return max(len(ids) for ids in self.choices.choice_ids)
         if example.targets:
             return len(self.answer_ids(example.targets[0]))
         return self._task.max_new_tokens

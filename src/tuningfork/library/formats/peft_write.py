@@ -99,13 +99,7 @@ def export_peft(
         tensors, settings = _at_input(artefact, kind, config, parts)
     else:
         tensors, settings = _keys_and_values(artefact, kind, config, parts)
-    stored = {
-        name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
-        for name, tensor in tensors.items()
-    }
-    for name, tensor in stored.items():
-        if not tensor.isfinite().all():
-            raise FormatError(f"{folder}: tensor {name} holds values that are not finite")
+    stored = _finite(folder, tensors)
     has_head = isinstance(artefact, HeadedPrefix)
     settings |= written_settings(
         kind,
@@ -121,6 +115,18 @@ def export_peft(
     write_text(folder / "README.md", readme(settings, notes))
     write_text(folder / SETTINGS, json.dumps(settings, indent=2, sort_keys=True))
     return folder
+
+
+def _finite(folder: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies in float32, as they are stored."""
+    stored = {
+        name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+        for name, tensor in tensors.items()
+    }
+    for name, tensor in stored.items():
+        if not tensor.isfinite().all():
+            raise FormatError(f"{folder}: tensor {name} holds values that are not finite")
+    return stored
 
 
 def _at_input(
