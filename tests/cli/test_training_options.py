@@ -31,6 +31,7 @@ GIVEN = {
     "num_folds": ("--folds", "4"),
     "num_repeats": ("--fold-repeats", "2"),
     "context_cache_mb": ("--context-cache-mb", "3"),
+    "gradient_checkpointing": ("--gradient-checkpointing",),
     "skip_bad_rows": ("--skip-bad-rows",),
     "limit": ("--limit", "20"),
 }

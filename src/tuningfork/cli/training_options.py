@@ -106,6 +106,13 @@ FoldsOption = Annotated[
 ContextCacheOption = Annotated[
     int, _training("--context-cache-mb", help="Memory for words of rows that are read only once.", min=0)
 ]
+CheckpointingOption = Annotated[
+    bool,
+    _training(
+        "--gradient-checkpointing",
+        help="Run layers again in the backward pass: same result, less memory, more time.",
+    ),
+]
 RepeatsOption = Annotated[
     int, _training("--fold-repeats", help="Below 50 rows: cross-validations, each with other parts.", min=1)
 ]

@@ -64,6 +64,8 @@ class TuneOptions(Record):
     """Cross-validations, each with other parts; the settings are judged by all of them together."""
     context_cache_mb: int = Field(default=1024, ge=0)
     """Memory for words of rows that are read once, where training does not change them; in 10^6 bytes."""
+    gradient_checkpointing: bool = False
+    """Whether layers run again in the backward pass instead of keeping what they made; same result."""
     skip_bad_rows: bool = False
     limit: int | None = Field(default=None, ge=1)
     """Read at most this many rows."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tuningfork.errors import ContextLengthError, PromptError
+from tuningfork.errors import ContextLengthError, ModelError, PromptError
 from tuningfork.models.artefacts import KeyValuePrefix
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.context import ContextCache
@@ -19,8 +19,9 @@ from tuningfork.models.identity import BaseIdentity, identify
 from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import PrefixState
+from tuningfork.models.recomputation import recomputing
 from tuningfork.models.shared import SharedPrefixPath
-from tuningfork.models.support import probe_late_entry, probe_support
+from tuningfork.models.support import probe_late_entry, probe_recomputation, probe_support
 from tuningfork.types import TokenIds
 
 Prefixes = PrefixState | Sequence[PrefixState]
@@ -263,6 +264,29 @@ class FrozenModel:
                 self._path.contexts = before
         else:
             yield contexts
+
+    @contextmanager
+    def recomputing_layers(self) -> Iterator[None]:
+        """Within this, a gradient takes more time and less memory: layers keep only what enters them.
+
+        That is gradient checkpointing: what else the gradient needs is made again in the backward pass.
+        Results are the same, also of a backward pass that comes later.
+
+        Raises:
+            ModelError: if running the layers of this model again does not give the same gradient.
+        """
+        if isinstance(layers := self._recomputable_layers, str):
+            raise ModelError(
+                f"gradient checkpointing is not possible with {self.name}: {layers}; train without it, "
+                "in smaller micro-batches if memory is short"
+            )
+        with recomputing(layers):
+            yield
+
+    @cached_property
+    def _recomputable_layers(self) -> nn.ModuleList | str:
+        """The layers that may be run again or, in words, why they may not; found out when first asked."""
+        return probe_recomputation(self.network, self._path)
 
     def _late_path(self) -> SharedPrefixPath:
         if self._late_refusal is None and isinstance(self._path, SharedPrefixPath):

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tuningfork.errors import ModelError
+from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.late import EntryCache, direct_layers, find_layers
+from tuningfork.models.path import ForwardPath
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import PrefixState, new_cache
+from tuningfork.models.recomputation import recomputing
 from tuningfork.models.shared import SharedPrefixPath
 
 
@@ -183,6 +186,38 @@ def _logits_by_halves(
     cache = EntryCache(layer, states)
     cache.layers = new_cache(text.layers).layers
     return head(decoder(**arguments, past_key_values=cache, use_cache=True).last_hidden_state[0])
+
+
+@torch.enable_grad()
+def probe_recomputation(network: PreTrainedModel, path: ForwardPath) -> nn.ModuleList | str:
+    """The layers of `network` that may be run again in the backward pass, or why they may not.
+
+    Scores behind a soft prompt, and its gradient, must be what they are when everything is kept.
+    """
+    kind = network.config.model_type
+    count = getattr(network.config.get_text_config(decoder=True), "num_hidden_layers", 0)
+    layers = find_layers(network.base_model, count)
+    if layers is None:
+        return f"{kind} has no list of {count} layers that take an attention mask"
+    try:
+        expected = _scores_and_gradient(network, path)
+        with recomputing(layers):
+            found = _scores_and_gradient(network, path)
+    # As above: model code of any origin, whose layers may need more of the cache than their own part.
+    except Exception as error:
+        return f"{kind} failed when layers were run again ({' '.join(str(error).split())[:200]})"
+    if all(_agree(one, other, network.dtype) for one, other in zip(found, expected, strict=True)):
+        return layers
+    return f"{kind} gave another gradient when layers were run again"
+
+
+def _scores_and_gradient(network: PreTrainedModel, path: ForwardPath) -> tuple[Tensor, Tensor]:
+    """Scores (2, 1) of a choice behind two virtual tokens (2, H), and the gradient of these."""
+    ids = _probe_ids(network)
+    tokens = embed_segment(network, ids[:2]).detach().float().requires_grad_()
+    prefix = path.prefix([InputPrompt(tokens)])
+    scores = path.score([ids[2:3], ids[2:5]], [prefix], [ids[:3]])
+    return scores.detach(), torch.autograd.grad(scores.sum(), tokens)[0]
 
 
 def _probe_ids(network: PreTrainedModel) -> list[int]:
