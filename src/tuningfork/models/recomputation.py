@@ -64,8 +64,8 @@ def _recomputed(index: int, forward: Forward) -> Forward:
             return forward(*args, **kwargs)
         cache.layers += new_cache([None] * (index + 1 - len(cache.layers))).layers
         layer = cache.layers[index]
-        # Those that `new_cache` makes, and what they become here; others may not keep every token.
-        if not isinstance(layer, DynamicLayer) or type(layer) not in (DynamicLayer, _JoiningLayer):
+        # That is what `new_cache` makes; others may not keep every token.
+        if not isinstance(layer, DynamicLayer) or type(layer) is not DynamicLayer:
             return forward(*args, **kwargs)
         held = (layer.keys, layer.values) if layer.is_initialized else (None, None)
         others = [_OWN_CACHE if value is cache else value for value in args]
