@@ -120,4 +120,10 @@ DtypeOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     _training("--dtype", help="Number format of the base model; auto measures on a CPU."),
 ]
+QuantizeOption = Annotated[
+    Literal["none", "8bit", "4bit"],
+    _training(
+        "--quantize", help="Bits for the weights of the base model; pip install 'tuningfork[quantized]'."
+    ),
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Read at most this many rows.", min=1)]

@@ -71,6 +71,7 @@ def tune(
     context_cache_mb: training.ContextCacheOption = 1024,
     gradient_checkpointing: training.CheckpointingOption = False,
     dtype: training.DtypeOption = "auto",
+    quantize: training.QuantizeOption = "none",
 ) -> None:
     """Tune a prompt: search, choose on validation, prove on test, save."""
     given = dict(locals())

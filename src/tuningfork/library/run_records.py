@@ -25,6 +25,8 @@ class TuneOptions(Record):
     model: str = "bundled"
     device: str = "auto"
     dtype: str = "auto"
+    quantize: Literal["none", "8bit", "4bit"] = "none"
+    """How many bits the weights of linear layers are held in; none leaves them as they are stored."""
     methods: tuple[str, ...] = ()
     """Soft-prompt methods to try; empty tries all that the model can take."""
     learning_rates: tuple[LearningRate, ...] = ()
@@ -82,6 +84,7 @@ class ModelRecord(Record):
     chat_template: str
     num_parameters: int
     dtype: str
+    quantize: str = "none"
     device: str
     path: str
     """`shared` or `plain`."""

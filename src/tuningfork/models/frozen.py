@@ -1,7 +1,8 @@
 """The frozen model: what every prompt is tuned for, scored by and run on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
@@ -19,6 +20,7 @@ from tuningfork.models.identity import BaseIdentity, identify
 from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import PrefixState
+from tuningfork.models.quantization import keep_exact
 from tuningfork.models.recomputation import recomputing
 from tuningfork.models.shared import SharedPrefixPath
 from tuningfork.models.support import probe_late_entry, probe_recomputation, probe_support
@@ -41,17 +43,25 @@ class FrozenModel:
         *,
         name: str,
         stored_dtype: torch.dtype | None = None,
+        quantization: str = "none",
+        hash_stored: Callable[[], str | None] | None = None,
     ) -> None:
         """Freeze `network` and find out, by running it, which path it can take.
+
+        Where its weights are quantised, `hash_stored` says what their hash was before.
 
         Raises:
             ModelError: if it is not a causal language model, or does not accept embeddings as input.
         """
         cast(nn.Module, network).eval().requires_grad_(False)
+        keep_exact(network)
         self.network = network
         self.tokenizer = tokenizer
         self.name = name
+        self.quantization = quantization
         self._stored_dtype = stored_dtype or network.dtype
+        self._hash_stored = hash_stored
+        self._held_and_stored: tuple[str, str] | None = None
         self._identity: BaseIdentity | None = None
         self._head = head = LogitsHead(network)
         shared, plain = SharedPrefixPath(network, head), PlainPath(network)
@@ -91,12 +101,22 @@ class FrozenModel:
     @property
     def num_parameters(self) -> int:
         """How many weights the frozen model has."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        # transformers knows how many each byte of a quantised one holds.
+        return self.network.num_parameters()
 
     def identity(self, *, fresh: bool = False) -> BaseIdentity:
-        """Hashes of weights, tokenizer and chat template; with `fresh`, computed again from the weights."""
+        """Hashes of weights, tokenizer and chat template; with `fresh`, computed again from the weights.
+
+        Quantised weights have the hash of those they were made of, as long as they are what they were.
+        """
         if self._identity is None or fresh:
-            self._identity = identify(self.network, self.tokenizer, self._stored_dtype)
+            found = identify(self.network, self.tokenizer, self._stored_dtype)
+            if self._hash_stored is not None:
+                if self._held_and_stored is None:
+                    self._held_and_stored = found.weights, self._hash_stored() or found.weights
+                held, stored = self._held_and_stored
+                found = replace(found, weights=stored if found.weights == held else found.weights)
+            self._identity = found
         return self._identity
 
     def embed(self, ids: TokenIds) -> Tensor:

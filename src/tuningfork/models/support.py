@@ -2,7 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from tuningfork.models.late import EntryCache, direct_layers, find_layers
 from tuningfork.models.path import ForwardPath
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import PrefixState, new_cache
+from tuningfork.models.quantization import precision_of
 from tuningfork.models.recomputation import recomputing
 from tuningfork.models.shared import SharedPrefixPath
 
@@ -82,12 +83,12 @@ def probe_support(
 def _check_rows(network: PreTrainedModel, plain: PlainPath, ids: list[int], native: Tensor) -> None:
     kind = network.config.model_type
     start = [plain.prefix([])]
-    if not _agree(plain.logits([ids], start, [range(6)]), native, network.dtype):
+    if not _agree(plain.logits([ids], start, [range(6)]), native, _precision(network)):
         raise ModelError(
             f"{kind} gives other logits for embeddings than for the same token ids, so a soft prompt "
             "cannot be placed; use a model that accepts inputs_embeds"
         )
-    if not _agree(plain.logits([ids[:3]], start, [range(3)]), native[:3], network.dtype):
+    if not _agree(plain.logits([ids[:3]], start, [range(3)]), native[:3], _precision(network)):
         raise ModelError(f"{kind} lets tokens see later ones; expected a causal language model")
 
 
@@ -95,7 +96,7 @@ def _probe_shared(
     network: PreTrainedModel, shared: SharedPrefixPath, head: LogitsHead, ids: list[int], native: Tensor
 ) -> Support | None:
     """Why the shared path does not fit, or None if it does."""
-    kind, dtype = network.config.model_type, network.dtype
+    kind, dtype = network.config.model_type, _precision(network)
     embeddings = embed_segment(network, ids)[None]
     if not head.fit(
         network.base_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state[0], native
@@ -128,7 +129,7 @@ def _can_pack(network: PreTrainedModel, shared: SharedPrefixPath, ids: list[int]
     # As above: model code of any origin, which may not take such a mask.
     except Exception:
         return False
-    return _agree(scores[0, 1], expected, network.dtype)
+    return _agree(scores[0, 1], expected, _precision(network))
 
 
 @torch.no_grad()
@@ -170,7 +171,7 @@ def _enters_late(network: PreTrainedModel, shared: SharedPrefixPath, head: Logit
         # Alone, a row is continued without a mask; beside a longer one, behind padding.
         for rows in ([row[:1]], [row[:1], row[:2]]):
             scores.append(shared.score(rows, [late], [row[1:]])[0, 0])
-    return all(_agree(score, expected, network.dtype) for score in scores)
+    return all(_agree(score, expected, _precision(network)) for score in scores)
 
 
 def _logits_by_halves(
@@ -206,7 +207,7 @@ def probe_recomputation(network: PreTrainedModel, path: ForwardPath) -> nn.Modul
     # As above: model code of any origin, whose layers may need more of the cache than their own part.
     except Exception as error:
         return f"{kind} failed when layers were run again ({' '.join(str(error).split())[:200]})"
-    if all(_agree(one, other, network.dtype) for one, other in zip(found, expected, strict=True)):
+    if all(_agree(one, other, _precision(network)) for one, other in zip(found, expected, strict=True)):
         return layers
     return f"{kind} gave another gradient when layers were run again"
 
@@ -222,6 +223,10 @@ def _scores_and_gradient(network: PreTrainedModel, path: ForwardPath) -> tuple[T
 
 def _probe_ids(network: PreTrainedModel) -> list[int]:
     return [(7 + 13 * index) % embedding_weight(network).shape[0] for index in range(6)]
+
+
+def _precision(network: PreTrainedModel) -> torch.dtype:
+    return precision_of(cast(nn.Module, network), network.dtype)
 
 
 def _agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:

@@ -159,6 +159,7 @@ def load_run(
         model or record.name,
         device=device,
         dtype=record.dtype if device == "auto" else "auto",
+        quantize=record.quantize,
         announce=lambda message: report.emit(Notice(message)),
     )
     changed = identity_of(record).differences(base.identity())
