@@ -6,6 +6,8 @@ import pytest
 from tests.commands import invoke, tune
 from tests.tiny_folder import REPLIES, TICKETS, write_rows
 from tuningfork.library.run_records import TuneOptions
+from tuningfork.models.quantization import why_not_quantized
+from tuningfork.recipes.loaded_run import load_run
 
 # Each is something else than the default.
 GIVEN = {
@@ -34,6 +36,7 @@ GIVEN = {
     "num_folds": ("--folds", "4"),
     "num_repeats": ("--fold-repeats", "2"),
     "context_cache_mb": ("--context-cache-mb", "3"),
+    "gradient_checkpointing": ("--gradient-checkpointing",),
     "skip_bad_rows": ("--skip-bad-rows",),
     "limit": ("--limit", "20"),
 }
@@ -41,12 +44,15 @@ GIVEN = {
 NOT_ON_THE_COMMAND_LINE = {"weight_decay", "split"}
 # Does not go with a number of virtual tokens, or with tokens as what is learned.
 TESTED_ALONE = {"start_from", "head"}
+# Does not go with a number of virtual tokens.
+TESTED_ALONE = {"start_from"}
+# Needs packages that are not always there.
+TESTED_WHERE_POSSIBLE = {"quantize"}
 
 
 def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
-    assert (
-        GIVEN.keys() | NOT_ON_THE_COMMAND_LINE | TESTED_ALONE | {"model"} == TuneOptions.model_fields.keys()
-    )
+    others = NOT_ON_THE_COMMAND_LINE | TESTED_ALONE | TESTED_WHERE_POSSIBLE
+    assert GIVEN.keys() | others | {"model"} == TuneOptions.model_fields.keys()
     write_rows(tmp_path / "tickets.jsonl", TICKETS)
     arguments = [argument for option in GIVEN.values() for argument in option]
     completed = invoke(tmp_path, "tune", "tickets.jsonl", "--model", model, *arguments)
@@ -96,9 +102,31 @@ def test_a_run_to_start_from_is_kept_whole(model: Path, tmp_path: Path) -> None:
     assert len(record["start_hash"]) == 64
 
 
+def test_a_run_on_a_quantised_model_is_used_and_resumed_as_one(model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "tickets.jsonl", TICKETS)
+    if (reason := why_not_quantized("cpu")) is not None:
+        completed = invoke(tmp_path, "tune", "tickets.jsonl", "--model", model, "--quantize", "4bit")
+        assert completed.code == 1
+        assert reason in " ".join(completed.stderr.split())
+        return
+    run = tune(
+        tmp_path, model, "tickets.jsonl", "--quantize", "4bit", "--device", "cpu", "--gradient-checkpointing"
+    )
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert record["options"]["quantize"] == record["model"]["quantize"] == "4bit"
+    assert json.loads((run / "result.json").read_text(encoding="utf-8"))["base_is_unchanged"]
+    (run / "result.json").unlink()
+    resumed = invoke(tmp_path, "tune", "--resume", run)
+    assert resumed.code == 0, resumed.stderr
+    loaded = load_run(run)
+    assert loaded.model.quantization == "4bit"
+    assert loaded.answer("refund 3").text in ("billing", "tech_team")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("--quantize", "2bit"),
         ("--max-steps", "0"),
         ("--patience", "-1"),
         ("--init", "luck"),

@@ -36,6 +36,7 @@ def sound(report: MachineReport, tmp_path: Path) -> MachineReport:
         cache_folder=tmp_path,
         cache_is_writable=True,
         missing_bundled_files=(),
+        no_quantization=None,
     )
 
 
@@ -76,6 +77,7 @@ def test_sound_machine_gets_no_advice(sound: MachineReport) -> None:
         ({"allocator_settings": {}}, "allocator", "advice", "export MALLOC_MMAP_THRESHOLD_=8589934592"),
         ({"cache_is_writable": False}, "model cache", "problem", "export HF_HOME="),
         ({"missing_bundled_files": ("config.json",)}, "bundled model", "problem", "reinstall"),
+        ({"no_quantization": "runs on cuda"}, "quantization", "advice", "runs on cuda"),
     ],
 )
 def test_each_weakness_gets_its_advice(
@@ -86,10 +88,16 @@ def test_each_weakness_gets_its_advice(
     assert advice in row.advice
 
 
+def test_a_missing_package_is_advised_once(sound: MachineReport) -> None:
+    report = replace(sound, package_versions={"bitsandbytes": None}, no_quantization="not installed")
+    assert fact(report, "quantization") == MachineFact("quantization", "none without bitsandbytes")
+    assert fact(sound, "quantization").value == "8bit and 4bit"
+
+
 def test_the_advice_for_a_missing_package_installs_it(sound: MachineReport) -> None:
     pyproject = Path(__file__).parents[2] / "pyproject.toml"
     extras = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    for package in ("datasets", "peft"):
+    for package in ("datasets", "peft", "bitsandbytes"):
         advice = fact(replace(sound, package_versions={package: None}), package).advice
         extra = advice.partition("tuningfork[")[2].partition("]")[0]
         assert any(requirement.startswith(package) for requirement in extras[extra])

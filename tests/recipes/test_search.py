@@ -10,6 +10,7 @@ import torch
 from tests.recipes.conftest import RecordingSink, Setting
 from tuningfork.events import StepFinished
 from tuningfork.library.run_folder import RunFolder
+from tuningfork.models import recomputation
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.recipes.search import CandidateOutcome, Search
 from tuningfork.recipes.search_space import plan_candidates
@@ -36,6 +37,27 @@ def test_candidates_are_halved_and_the_winner_gets_all_steps_and_seeds(
     assert losses == sorted(losses)
     taken = steps_taken(sink)
     assert len(set(taken)) == len(taken) == sum(steps)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_layers_run_again_where_that_is_asked_for(
+    setting: Setting, tmp_path: Path, sink: RecordingSink, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    runs: list[int] = []
+    run_alone = recomputation._run_alone
+
+    def counted(forward: Any, index: int, *given: Any) -> Any:
+        runs.append(index)
+        return run_alone(forward, index, *given)
+
+    monkeypatch.setattr(recomputation, "_run_alone", counted)
+    space = setting.with_options(
+        methods=("prompt_tuning",), learning_rates=(0.1,), num_seeds=1, gradient_checkpointing=asked
+    )
+    candidates = plan_candidates(space)
+    runs.clear()
+    Search(space, RunFolder(tmp_path), sink).run(candidates)
+    assert bool(runs) is asked
 
 
 def loss_of(outcome: Any) -> float:

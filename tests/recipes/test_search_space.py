@@ -1,7 +1,7 @@
 import pytest
 
 from tests.recipes.conftest import RecordingSink, Setting
-from tuningfork.errors import PromptError, TaskError
+from tuningfork.errors import ModelError, PromptError, TaskError
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.search_space import objective_of, plan_candidates
@@ -107,6 +107,15 @@ def test_unknown_method_and_start_are_refused(setting: Setting) -> None:
         plan_candidates(setting.with_options(methods=("prefix",), learning_rates=(0.1,)))
     with pytest.raises(PromptError, match="unknown initialisation 'luck'"):
         plan_candidates(setting.with_options(initializations=("luck",)))
+
+
+def test_layers_that_cannot_run_again_are_refused_before_anything_is_trained(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setting.model, "_recomputable_layers", "its layers are not found")
+    plan_candidates(setting.space())
+    with pytest.raises(ModelError, match=r"gradient checkpointing is not possible .* layers are not found"):
+        plan_candidates(setting.with_options(gradient_checkpointing=True))
 
 
 @pytest.mark.parametrize("kind", ["generation", "classification"])

@@ -89,6 +89,25 @@ def test_a_training_that_keeps_words_is_resumed_bit_equal_without_them(stop: int
     assert_prompts_equal(resumed.prompt, unbroken.prompt)
 
 
+@pytest.mark.parametrize("stop", [2, 5])
+def test_a_training_whose_layers_run_again_is_resumed_bit_equal(
+    model: FrozenModel, method: SoftMethod, stop: int, tmp_path: Path
+) -> None:
+    candidate = toy_candidate(model, method)
+    plain = train_toy(model, candidate, tmp_path / "plain")
+    with model.recomputing_layers():
+        unbroken = train_toy(model, candidate, tmp_path / "unbroken")
+    with model.recomputing_layers():
+        train_toy(model, candidate, tmp_path / "resumed", until_step=stop)
+    with model.recomputing_layers():
+        resumed = train_toy(model, candidate, tmp_path / "resumed")
+    assert_checkpoints_equal(Checkpoint.load(tmp_path / "resumed"), Checkpoint.load(tmp_path / "unbroken"))
+    assert_prompts_equal(resumed.prompt, unbroken.prompt)
+    assert plain.progress.best is not None
+    assert unbroken.progress.best is not None
+    assert unbroken.progress.best.log_loss == pytest.approx(plain.progress.best.log_loss, rel=1e-5)
+
+
 @pytest.mark.slow
 def test_trainings_killed_at_random_moments_end_bit_equal_to_unbroken_ones(tmp_path: Path) -> None:
     result = subprocess.run(

@@ -139,11 +139,24 @@ FoldsOption = Annotated[
 ContextCacheOption = Annotated[
     int, _training("--context-cache-mb", help="Memory for words of rows that are read only once.", min=0)
 ]
+CheckpointingOption = Annotated[
+    bool,
+    _training(
+        "--gradient-checkpointing",
+        help="Run layers again in the backward pass: same result, less memory, more time.",
+    ),
+]
 RepeatsOption = Annotated[
     int, _training("--fold-repeats", help="Below 50 rows: cross-validations, each with other parts.", min=1)
 ]
 DtypeOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     _training("--dtype", help="Number format of the base model; auto measures on a CPU."),
+]
+QuantizeOption = Annotated[
+    Literal["none", "8bit", "4bit"],
+    _training(
+        "--quantize", help="Bits for the weights of the base model; pip install 'tuningfork[quantized]'."
+    ),
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Read at most this many rows.", min=1)]

@@ -73,7 +73,9 @@ def tune(
     num_folds: training.FoldsOption = 3,
     num_repeats: training.RepeatsOption = 1,
     context_cache_mb: training.ContextCacheOption = 1024,
+    gradient_checkpointing: training.CheckpointingOption = False,
     dtype: training.DtypeOption = "auto",
+    quantize: training.QuantizeOption = "none",
 ) -> None:
     """Tune a prompt: search, choose on validation, prove on test, save."""
     given = dict(locals())

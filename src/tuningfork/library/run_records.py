@@ -28,6 +28,8 @@ class TuneOptions(Record):
     model: str = "bundled"
     device: str = "auto"
     dtype: str = "auto"
+    quantize: Literal["none", "8bit", "4bit"] = "none"
+    """How many bits the weights of linear layers are held in; none leaves them as they are stored."""
     methods: tuple[str, ...] = ()
     """Soft-prompt methods to try; empty tries all that the model can take."""
     learning_rates: tuple[LearningRate, ...] = ()
@@ -76,6 +78,8 @@ class TuneOptions(Record):
     """Cross-validations, each with other parts; the settings are judged by all of them together."""
     context_cache_mb: int = Field(default=1024, ge=0)
     """Memory for words of rows that are read once, where training does not change them; in 10^6 bytes."""
+    gradient_checkpointing: bool = False
+    """Whether layers run again in the backward pass instead of keeping what they made; same result."""
     skip_bad_rows: bool = False
     limit: int | None = Field(default=None, ge=1)
     """Read at most this many rows."""
@@ -105,6 +109,7 @@ class ModelRecord(Record):
     chat_template: str
     num_parameters: int
     dtype: str
+    quantize: str = "none"
     device: str
     path: str
     """`shared`, `plain` or `encoder`."""

@@ -1,7 +1,8 @@
 """The frozen model: what every prompt is tuned for, scored by and run on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tuningfork.errors import ContextLengthError, PromptError
+from tuningfork.errors import ContextLengthError, ModelError, PromptError
 from tuningfork.models.architecture import Architecture, architecture_of
 from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.context import ContextCache
@@ -25,8 +26,10 @@ from tuningfork.models.mixing import mixed_batches
 from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import KeyValues, PrefixState
+from tuningfork.models.quantization import keep_exact
+from tuningfork.models.recomputation import recomputing
 from tuningfork.models.shared import SharedPrefixPath
-from tuningfork.models.support import probe_late_entry, probe_support
+from tuningfork.models.support import probe_late_entry, probe_recomputation, probe_support
 from tuningfork.types import TokenIds
 
 Prefixes = PrefixState | Sequence[PrefixState]
@@ -46,17 +49,25 @@ class FrozenModel:
         *,
         name: str,
         stored_dtype: torch.dtype | None = None,
+        quantization: str = "none",
+        hash_stored: Callable[[], str | None] | None = None,
     ) -> None:
         """Freeze `network` and find out, by running it, which path it can take.
+
+        Where its weights are quantised, `hash_stored` says what their hash was before.
 
         Raises:
             ModelError: if it is no such language model, or does not accept embeddings as input.
         """
         cast(nn.Module, network).eval().requires_grad_(False)
+        keep_exact(network)
         self.network = network
         self.tokenizer = tokenizer
         self.name = name
+        self.quantization = quantization
         self._stored_dtype = stored_dtype or network.dtype
+        self._hash_stored = hash_stored
+        self._held_and_stored: tuple[str, str] | None = None
         self._identity: BaseIdentity | None = None
         self._path: ForwardPath
         if self.architecture == "encoder":
@@ -131,12 +142,22 @@ class FrozenModel:
     @property
     def num_parameters(self) -> int:
         """How many weights the frozen model has."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        # transformers knows how many each byte of a quantised one holds.
+        return self.network.num_parameters()
 
     def identity(self, *, fresh: bool = False) -> BaseIdentity:
-        """Hashes of weights, tokenizer and chat template; with `fresh`, computed again from the weights."""
+        """Hashes of weights, tokenizer and chat template; with `fresh`, computed again from the weights.
+
+        Quantised weights have the hash of those they were made of, as long as they are what they were.
+        """
         if self._identity is None or fresh:
-            self._identity = identify(self.network, self.tokenizer, self._stored_dtype)
+            found = identify(self.network, self.tokenizer, self._stored_dtype)
+            if self._hash_stored is not None:
+                if self._held_and_stored is None:
+                    self._held_and_stored = found.weights, self._hash_stored() or found.weights
+                held, stored = self._held_and_stored
+                found = replace(found, weights=stored if found.weights == held else found.weights)
+            self._identity = found
         return self._identity
 
     def embed(self, ids: TokenIds) -> Tensor:
@@ -344,6 +365,29 @@ class FrozenModel:
                 self._path.contexts = before
         else:
             yield contexts
+
+    @contextmanager
+    def recomputing_layers(self) -> Iterator[None]:
+        """Within this, a gradient takes more time and less memory: layers keep only what enters them.
+
+        That is gradient checkpointing: what else the gradient needs is made again in the backward pass.
+        Results are the same, also of a backward pass that comes later.
+
+        Raises:
+            ModelError: if running the layers of this model again does not give the same gradient.
+        """
+        if isinstance(layers := self._recomputable_layers, str):
+            raise ModelError(
+                f"gradient checkpointing is not possible with {self.name}: {layers}; train without it, "
+                "in smaller micro-batches if memory is short"
+            )
+        with recomputing(layers):
+            yield
+
+    @cached_property
+    def _recomputable_layers(self) -> nn.ModuleList | str:
+        """The layers that may be run again or, in words, why they may not; found out when first asked."""
+        return probe_recomputation(self.network, self._path)
 
     def _late_path(self) -> SharedPrefixPath:
         if self._late_refusal is None and isinstance(self._path, SharedPrefixPath):

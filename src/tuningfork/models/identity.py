@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -34,11 +35,16 @@ def hash_weights(network: PreTrainedModel, dtype: torch.dtype) -> str:
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
-        stored = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        digest.update(f"{name} {tuple(stored.shape)} {stored.dtype}\n".encode())
-        if stored.numel():
-            digest.update(stored.view(-1).view(torch.uint8).numpy().data)
+        update_digest(digest, name, tensor, dtype)
     return digest.hexdigest()
+
+
+def update_digest(digest: "hashlib._Hash", name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+    """Add the weight called `name` to a hash of weights, taken in `dtype` if it is a float."""
+    stored = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+    digest.update(f"{name} {tuple(stored.shape)} {stored.dtype}\n".encode())
+    if stored.numel():
+        digest.update(stored.view(-1).view(torch.uint8).numpy().data)
 
 
 def hash_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -4,13 +4,14 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -18,6 +19,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -28,6 +30,8 @@ from tuningfork.models.architecture import architecture_of
 from tuningfork.models.embedding import embedding_weight
 from tuningfork.models.encoder_loading import read_encoder
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.quantization import check_quantization, is_quantized, quantized_loading
+from tuningfork.models.stored_weights import hash_stored_weights
 
 BUNDLED = "bundled"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -44,6 +48,7 @@ def load_model(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    quantize: str = "none",
     announce: Callable[[str], None] | None = None,
 ) -> FrozenModel:
     """Load, freeze and probe a language model: a causal one, an encoder-decoder, or an encoder.
@@ -53,23 +58,41 @@ def load_model(
         device: a torch device, or `auto` for the accelerator if there is one.
         dtype: `float32`, `bfloat16`, `float16`, or `auto`: on an accelerator as stored, on a CPU whichever of
             float32 and the stored type ran a forward faster just now.
+        quantize: `none`, or `8bit` or `4bit` for the weights of linear layers; `dtype` is then that of all
+            others and of what is computed, and `auto` on a CPU float32.
         announce: told, in a sentence, what the user should know (a slower path, a choice made).
 
     Raises:
-        ModelError: if the model cannot be found or is not supported, or `device` or `dtype` is not available.
+        ModelError: if the model cannot be found or is not supported, or `device`, `dtype` or `quantize` is
+            not available.
     """
     if dtype != "auto" and dtype not in _DTYPES:
         raise ModelError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}")
     place = _device(device)
+    check_quantization(quantize, place)
+    how = None if quantize == "none" else partial(quantized_loading, quantize, place, _DTYPES.get(dtype))
     with _quiet_transformers():
-        network, tokenizer = _read(_resolve(name), name)
+        network, tokenizer = _read(_resolve(name), name, how)
     stored = network.dtype
-    cast(nn.Module, network).to(place)
-    if dtype != "auto":
-        _cast_weights(network, _DTYPES[dtype])
-    elif place.type == "cpu":
-        _choose_dtype(network)
-    model = FrozenModel(network, tokenizer, name=name, stored_dtype=stored)
+    if is_quantized(network):
+        if dtype != "auto" and stored != _DTYPES[dtype]:
+            raise ModelError(
+                f"{name}: its weights are stored quantised, computed in {stored}; leave out {dtype}"
+            )
+    else:
+        cast(nn.Module, network).to(place)
+        if dtype != "auto":
+            _cast_weights(network, _DTYPES[dtype])
+        elif place.type == "cpu":
+            _choose_dtype(network)
+    model = FrozenModel(
+        network,
+        tokenizer,
+        name=name,
+        stored_dtype=stored,
+        quantization=quantize,
+        hash_stored=None if how is None else partial(hash_stored_weights, _folder_of(name), network),
+    )
     if announce is not None and model.support.path == "plain":
         announce(
             f"{name} takes the plain path, one row at a time and without shared prefixes: "
@@ -113,21 +136,37 @@ def _resolve(name: str) -> str:
     return name
 
 
-def _read(source: str, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _folder_of(name: str) -> Path:
+    """Where the files lie that the model called `name` was just loaded from."""
+    source = _resolve(name)
+    if Path(source).is_dir():
+        return Path(source)
+    return Path(hf_hub_download(source, "config.json", local_files_only=True)).parent
+
+
+def _read(
+    source: str, name: str, how: Callable[[PretrainedConfig], dict[str, Any]] | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     # A name is looked up once: transformers would try again for half a minute, for each of the files.
     local_only = not Path(source).is_dir() and not _is_hub_reachable()
     try:
         # Said, not left to the default, which asks the user whether to run code that came with the model.
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local_only)
+        kind = architecture_of(config)
+        if how is not None and kind != "decoder":
+            raise ModelError(
+                f"{name} is an {kind} model ({config.model_type}); 8 and 4 bits are for decoder models, leave "
+                "out --quantize"
+            )
         settings = {
             "config": config,
-            "dtype": "auto",
             "output_loading_info": True,
             "trust_remote_code": False,
             "local_files_only": local_only,
+            **({"dtype": "auto"} if how is None else how(config)),
         }
         loaded: Any
-        match architecture_of(config):
+        match kind:
             case "encoder":
                 loaded = read_encoder(source, settings)
             case "encoder-decoder":
@@ -178,11 +217,16 @@ def _quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+def best_device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return best_device()
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

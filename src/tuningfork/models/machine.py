@@ -14,7 +14,8 @@ import torch
 from huggingface_hub import constants as hub_constants
 
 from tuningfork import __version__
-from tuningfork.models.loading import bundled_folder
+from tuningfork.models.loading import best_device, bundled_folder
+from tuningfork.models.quantization import why_not_quantized
 
 if sys.platform != "win32":
     import resource
@@ -25,6 +26,7 @@ _REQUIRED_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 _OPTIONAL_PACKAGES = {
     "datasets": ("hub", "reading datasets from the Hugging Face hub"),
     "peft": ("peft", "comparing with PEFT"),
+    "bitsandbytes": ("quantized", "base models in 8 or 4 bits"),
 }
 _BUNDLED_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 # The features of `/proc/cpuinfo` that decide how fast torch multiplies matrices.
@@ -71,6 +73,8 @@ class MachineReport:
     cache_folder: Path
     cache_is_writable: bool
     missing_bundled_files: tuple[str, ...]
+    no_quantization: str | None
+    """Why base models cannot be quantised for the device that is used here; None if they can."""
 
     def rows(self) -> list[MachineFact]:
         """The report as facts to print, in reading order."""
@@ -85,6 +89,7 @@ class MachineReport:
             self._allocator_row(),
             self._cache_row(),
             self._bundled_model_row(),
+            self._quantization_row(),
         ]
 
     def _package_row(self, name: str) -> MachineFact:
@@ -148,6 +153,13 @@ class MachineReport:
         advice = "reinstall: pip install --force-reinstall --no-deps tuningfork"
         return MachineFact("bundled model", f"{missing} missing in {bundled_folder()}", "problem", advice)
 
+    def _quantization_row(self) -> MachineFact:
+        if self.no_quantization is None:
+            return MachineFact("quantization", "8bit and 4bit")
+        if self.package_versions.get("bitsandbytes") is None:
+            return MachineFact("quantization", "none without bitsandbytes")
+        return MachineFact("quantization", "none", "advice", self.no_quantization)
+
 
 def describe_machine() -> MachineReport:
     """Look at packages, devices, cores, memory, allocator, cache and the bundled model; changes nothing."""
@@ -172,6 +184,7 @@ def describe_machine() -> MachineReport:
         cache_folder=cache_folder,
         cache_is_writable=_is_writable(cache_folder),
         missing_bundled_files=tuple(f for f in _BUNDLED_FILES if not (bundled_folder() / f).is_file()),
+        no_quantization=why_not_quantized(best_device().type),
     )
 
 

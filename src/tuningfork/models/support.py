@@ -2,19 +2,23 @@
 
 import inspect
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tuningfork.errors import ModelError
+from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.late import EntryCache, direct_layers, find_layers
+from tuningfork.models.path import ForwardPath
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import PrefixState, new_cache
+from tuningfork.models.quantization import precision_of
+from tuningfork.models.recomputation import recomputing
 from tuningfork.models.shared import SharedPrefixPath
 
 
@@ -82,12 +86,12 @@ def probe_support(
 def _check_rows(network: PreTrainedModel, plain: PlainPath, ids: list[int], native: Tensor) -> None:
     kind = network.config.model_type
     start = [plain.prefix([])]
-    if not agree(plain.logits([ids], start, [range(6)]), native, network.dtype):
+    if not agree(plain.logits([ids], start, [range(6)]), native, _precision(network)):
         raise ModelError(
             f"{kind} gives other logits for embeddings than for the same token ids, so a soft prompt "
             "cannot be placed; use a model that accepts inputs_embeds"
         )
-    if not agree(plain.logits([ids[:3]], start, [range(3)]), native[:3], network.dtype):
+    if not agree(plain.logits([ids[:3]], start, [range(3)]), native[:3], _precision(network)):
         raise ModelError(f"{kind} lets tokens see later ones; expected a causal language model")
 
 
@@ -95,7 +99,7 @@ def _probe_shared(
     network: PreTrainedModel, shared: SharedPrefixPath, head: LogitsHead, ids: list[int], native: Tensor
 ) -> Support | None:
     """Why the shared path does not fit, or None if it does."""
-    kind, dtype = network.config.model_type, network.dtype
+    kind, dtype = network.config.model_type, _precision(network)
     embeddings = embed_segment(network, ids)[None]
     if not head.fit(
         network.base_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state[0], native
@@ -128,7 +132,7 @@ def _can_pack(network: PreTrainedModel, shared: SharedPrefixPath, ids: list[int]
     # As above: model code of any origin, which may not take such a mask.
     except Exception:
         return False
-    return agree(scores[0, 1], expected, network.dtype)
+    return agree(scores[0, 1], expected, _precision(network))
 
 
 @torch.no_grad()
@@ -170,7 +174,7 @@ def _enters_late(network: PreTrainedModel, shared: SharedPrefixPath, head: Logit
         # Alone, a row is continued without a mask; beside a longer one, behind padding.
         for rows in ([row[:1]], [row[:1], row[:2]]):
             scores.append(shared.score(rows, [late], [row[1:]])[0, 0])
-    return all(agree(score, expected, network.dtype) for score in scores)
+    return all(agree(score, expected, _precision(network)) for score in scores)
 
 
 def _logits_by_halves(
@@ -186,6 +190,42 @@ def _logits_by_halves(
     cache = EntryCache(layer, states)
     cache.layers = new_cache(text.layers).layers
     return head(decoder(**arguments, past_key_values=cache, use_cache=True).last_hidden_state[0])
+
+
+@torch.enable_grad()
+def probe_recomputation(network: PreTrainedModel, path: ForwardPath) -> nn.ModuleList | str:
+    """The layers of `network` that may be run again in the backward pass, or why they may not.
+
+    Scores behind a soft prompt, and its gradient, must be what they are when everything is kept.
+    """
+    kind = network.config.model_type
+    count = getattr(network.config.get_text_config(decoder=True), "num_hidden_layers", 0)
+    layers = find_layers(network.base_model, count)
+    if layers is None:
+        return f"{kind} has no list of {count} layers that take an attention mask"
+    try:
+        expected = _scores_and_gradient(network, path)
+        with recomputing(layers):
+            found = _scores_and_gradient(network, path)
+    # As above: model code of any origin, whose layers may need more of the cache than their own part.
+    except Exception as error:
+        return f"{kind} failed when layers were run again ({' '.join(str(error).split())[:200]})"
+    if all(agree(one, other, _precision(network)) for one, other in zip(found, expected, strict=True)):
+        return layers
+    return f"{kind} gave another gradient when layers were run again"
+
+
+def _scores_and_gradient(network: PreTrainedModel, path: ForwardPath) -> tuple[Tensor, Tensor]:
+    """Scores (2, 1) of a choice behind two virtual tokens (2, H), and the gradient of these."""
+    ids = probe_ids(network)
+    tokens = embed_segment(network, ids[:2]).detach().float().requires_grad_()
+    prefix = path.prefix([InputPrompt(tokens)])
+    scores = path.score([ids[2:3], ids[2:5]], [prefix], [ids[:3]])
+    return scores.detach(), torch.autograd.grad(scores.sum(), tokens)[0]
+
+
+def _precision(network: PreTrainedModel) -> torch.dtype:
+    return precision_of(cast(nn.Module, network), network.dtype)
 
 
 def probe_ids(network: PreTrainedModel) -> list[int]:

@@ -32,6 +32,7 @@ def describe_model(model: FrozenModel) -> ModelRecord:
         chat_template=identity.chat_template,
         num_parameters=model.num_parameters,
         dtype=str(model.dtype).removeprefix("torch."),
+        quantize=model.quantization,
         device=str(model.device),
         path=model.support.path,
     )

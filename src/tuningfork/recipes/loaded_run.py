@@ -194,6 +194,7 @@ def load_runs(
         model or record.name,
         device=device,
         dtype=record.dtype if device == "auto" else "auto",
+        quantize=record.quantize,
         announce=lambda message: report.emit(Notice(message)),
     )
     for each in (folder, *others):

@@ -8,6 +8,7 @@ side, in banks. Each training has a checkpoint, so what was run is never run aga
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -121,7 +122,11 @@ class Search:
 
     def run(self, candidates: Sequence[Candidate]) -> SearchResult:
         """Halve `candidates`, then train the seeds of the winner."""
-        with self._space.model.keeping_contexts(self._space.options.context_cache_mb * 10**6) as contexts:
+        model, options = self._space.model, self._space.options
+        with ExitStack() as stack:
+            contexts = stack.enter_context(model.keeping_contexts(options.context_cache_mb * 10**6))
+            if options.gradient_checkpointing:
+                stack.enter_context(model.recomputing_layers())
             result = self._run(candidates)
         if kept := len(contexts):
             size, share = contexts.num_bytes / 1e6, contexts.num_bytes / kept / 1e3

@@ -170,8 +170,12 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
     Raises:
         PromptError: if a method, a placement or the initialisation is unknown or impossible here.
         RunError: if the run to start from cannot be used here.
+        ModelError: if gradient checkpointing is asked for and impossible here.
     """
     _check_start(space)
+    if space.options.gradient_checkpointing:
+        with space.model.recomputing_layers():
+            pass
     options = space.options
     seeds = range(options.seed, options.seed + options.num_searched_seeds)
     candidates = []

@@ -400,6 +400,7 @@ def _load(options: TuneOptions, resume: RunFolder | None, sink: EventSink) -> Fr
         options.model,
         device=options.device,
         dtype=dtype,
+        quantize=options.quantize,
         announce=lambda message: sink.emit(Notice(message)),
     )
 
