@@ -46,6 +46,13 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
         else "the text prompt (nothing tuned was better on validation)"
     )
     console.print(f"Prompt    {chosen}", highlight=False, markup=False)
+    if (adapter := prompt.adapter) is not None:
+        console.print(
+            f"Adapter   LoRA of rank {adapter.rank}, alpha {adapter.alpha:g}, learning rate "
+            f"{adapter.learning_rate:g}, on {', '.join(adapter.targets) or 'every linear layer'}",
+            highlight=False,
+            markup=False,
+        )
     held_out = (
         f"in {result.num_folds} folds to choose settings"
         if result.num_folds > 1

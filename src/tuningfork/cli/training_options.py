@@ -113,4 +113,27 @@ DtypeOption = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
     _training("--dtype", help="Number format of the base model; auto measures on a CPU."),
 ]
+LoraRankOption = Annotated[
+    int | None, _training("--lora-rank", help="Learn a LoRA adapter of this rank with every prompt.", min=1)
+]
+LoraAlphaOption = Annotated[
+    float | None,
+    _training("--lora-alpha", help="It is scaled by alpha / rank. Default: twice the rank.", min=1e-6),
+]
+LoraRateOption = Annotated[
+    list[float] | None,
+    _training(
+        "--lora-learning-rate",
+        help="Learning rate of the adapter to try; repeat for several. Default: 0.001.",
+        callback=_above_zero,
+    ),
+]
+LoraTargetOption = Annotated[
+    list[str] | None,
+    _training("--lora-target", help="End of the names of layers to change; repeat. Default: all linear."),
+]
+LoraAloneOption = Annotated[
+    bool,
+    _training("--lora-alone", help="Also try the adapter behind the text prompt, without virtual tokens."),
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Read at most this many rows.", min=1)]

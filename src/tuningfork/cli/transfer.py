@@ -17,7 +17,18 @@ def export_command(
     from tuningfork.recipes.transfer import export_run
 
     written = export_run(run_path, output, model=model)
-    typer.echo(f"Wrote {written}: load it with peft.PeftModel.from_pretrained(base, {str(written)!r})")
+    load = "peft.PeftModel.from_pretrained"
+    if not (written / "adapter").is_dir():
+        typer.echo(f"Wrote {written}: load it with {load}(base, {str(written)!r})")
+        return
+    typer.echo(
+        f"Wrote {written / 'adapter'}, the weights: "
+        f"load them with base = {load}(base, {str(written / 'adapter')!r}).merge_and_unload()"
+    )
+    if (written / "prompt").is_dir():
+        typer.echo(f"Wrote {written / 'prompt'}, the prompt: then {load}(base, {str(written / 'prompt')!r})")
+    else:
+        typer.echo("It was learned behind the text prompt of the task, which goes in front as it is")
 
 
 def import_command(

@@ -68,6 +68,11 @@ def tune(
     refit: training.RefitOption = "auto",
     num_folds: training.FoldsOption = 3,
     num_repeats: training.RepeatsOption = 1,
+    lora_rank: training.LoraRankOption = None,
+    lora_alpha: training.LoraAlphaOption = None,
+    lora_learning_rates: training.LoraRateOption = None,
+    lora_targets: training.LoraTargetOption = None,
+    lora_alone: training.LoraAloneOption = False,
     context_cache_mb: training.ContextCacheOption = 1024,
     dtype: training.DtypeOption = "auto",
 ) -> None:
@@ -84,19 +89,26 @@ def tune(
         resume_run(resume, as_json=as_json)
         return
     assert source is not None
-    options = _options_of(given)
-    task = _task_of(source, options, columns=(inputs, target), test=test, is_dry_run=dry_run, as_json=as_json)
+    _start(source, given)
+
+
+def _start(source: str, given: dict[str, Any]) -> None:
+    options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
+    columns = (given["inputs"], given["target"])
+    task = _task_of(
+        source, options, columns=columns, test=given["test"], is_dry_run=is_dry_run, as_json=as_json
+    )
     # Only now: torch and transformers take seconds to load, and wrong data is told at once.
     from tuningfork.cli.tuning import start_run
 
-    start_run(task, options, runs=runs, is_dry_run=dry_run, as_json=as_json)
+    start_run(task, options, runs=given["runs"], is_dry_run=is_dry_run, as_json=as_json)
 
 
 def _options_of(given: dict[str, Any]) -> "TuneOptions":
     from tuningfork.library.run_records import TuneOptions
 
     fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
-    several = ("methods", "learning_rates", "placements")
+    several = ("methods", "learning_rates", "placements", "lora_learning_rates", "lora_targets")
     if fields["start_from"] is not None:
         # A run may be resumed from another folder.
         fields["start_from"] = str(Path(fields["start_from"]).resolve())

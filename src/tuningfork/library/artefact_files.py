@@ -14,6 +14,7 @@ from torch import Tensor
 from tuningfork.atomic import replacing
 from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
+    AdaptedPrompt,
     DecomposedPrompt,
     HeadedPrefix,
     InputPrompt,
@@ -21,6 +22,7 @@ from tuningfork.models.artefacts import (
     KeyValuePrefix,
     PlacedPrompt,
     SoftPrompt,
+    UnadaptedPrompt,
 )
 from tuningfork.models.classification_head import ClassificationHead
 
@@ -83,6 +85,8 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
         case DecomposedPrompt():
             header[_KIND] = "decomposed_prompt"
             tensors = {name: getattr(artefact, name) for name in _DECOMPOSED_TENSORS}
+        case AdaptedPrompt():
+            raise ValueError("an adapter has files of its own; save its prompt and its update apart")
     stored = {
         name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
         for name, tensor in tensors.items()
@@ -93,7 +97,7 @@ def save_artefact(artefact: SoftPrompt, path: Path, metadata: Mapping[str, str])
         temporary.write_bytes(_with_sorted_metadata(save(stored, {**metadata, **header})))
 
 
-def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
+def load_artefact(path: Path) -> tuple[UnadaptedPrompt, dict[str, str]]:
     """Return the soft prompt in `path`, on the CPU in float32, and the metadata it was saved with.
 
     Raises:
@@ -154,7 +158,11 @@ def _input_prompt(path: Path, tensors: Mapping[str, Tensor]) -> InputPrompt:
 
 
 def _placed_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> PlacedPrompt:
-    embeddings, ids = _input_prompt(path, tensors).embeddings, header.get(_PREFIX_IDS, "?")
+    if set(tensors) != {"embeddings"}:
+        _reject_names(path, {"embeddings"}, set(tensors))
+    embeddings, ids = tensors["embeddings"], header.get(_PREFIX_IDS, "?")
+    if embeddings.ndim != 2 or not embeddings.shape[1]:
+        raise FormatError(f"{path}: embeddings must be (P, H), found shape {tuple(embeddings.shape)}")
     if not re.fullmatch(r"(-?\d{1,9}(,-?\d{1,9})*)?", ids, re.ASCII):
         raise FormatError(f"{path}: {_PREFIX_IDS} in the header must be numbers, found {ids[:40]!r}")
     try:

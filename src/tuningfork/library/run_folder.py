@@ -14,14 +14,16 @@ from tuningfork.atomic import write_text
 from tuningfork.errors import RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
+from tuningfork.library.formats.peft_lora import load_lora, save_lora
 from tuningfork.library.run_records import PromptRecord, Record, RunRecord, TuneResult
-from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.models.artefacts import AdaptedPrompt, SoftPrompt
 from tuningfork.tasks.task import Task, load_task, save_task
 
 R = TypeVar("R", bound=Record)
 
 _RUN, _RESULT, _PROMPT = "run.json", "result.json", "prompt.json"
 _SOFT_PROMPT, _METRICS, _TASK = "prompt.safetensors", "metrics.jsonl", "task.yaml"
+_ADAPTER = "adapter"
 _PREDICTIONS, _CHECKPOINTS, _TEST_READS = "test_predictions.jsonl", "checkpoints", "test_reads.jsonl"
 
 
@@ -35,6 +37,7 @@ class RunFolder:
     checkpoints/            one file for each candidate
     prompt.json             the prompt that was chosen
     prompt.safetensors      its tensors, if it is soft
+    adapter/                its LoRA adapter as a PEFT folder, if it has one
     test_predictions.jsonl  what each way of prompting answered on the test split
     result.json             the figures
     ```
@@ -112,6 +115,11 @@ class RunFolder:
         return self.path / _CHECKPOINTS / f"{candidate}.safetensors"
 
     @property
+    def adapter_path(self) -> Path:
+        """Where the LoRA adapter of the chosen prompt lies, if it has one: a PEFT folder."""
+        return self.path / _ADAPTER
+
+    @property
     def checkpoints(self) -> list[Path]:
         """Every checkpoint there is."""
         return sorted((self.path / _CHECKPOINTS).glob("*.safetensors"))
@@ -122,6 +130,7 @@ class RunFolder:
 
     def save_prompt(self, record: PromptRecord, prompt: SoftPrompt | None) -> int:
         """Write the chosen prompt, tensors first; return its size in bytes."""
+        stored = len(record.text.encode())
         if prompt is not None:
             model = self.record.model
             metadata = {
@@ -130,9 +139,13 @@ class RunFolder:
                 "base_chat_template_sha256": model.chat_template,
                 "method": record.method or "",
             }
-            save_artefact(prompt, self.path / _SOFT_PROMPT, metadata)
+            bare = prompt.prompt if isinstance(prompt, AdaptedPrompt) else prompt
+            save_artefact(bare, self.path / _SOFT_PROMPT, metadata)
+            stored = (self.path / _SOFT_PROMPT).stat().st_size
+            if isinstance(prompt, AdaptedPrompt):
+                stored += save_lora(prompt.update, self.adapter_path, base_model_name=model.name)
         write_text(self.path / _PROMPT, record.model_dump_json(indent=2))
-        return len(record.text.encode()) if prompt is None else (self.path / _SOFT_PROMPT).stat().st_size
+        return stored
 
     def load_prompt(self) -> tuple[PromptRecord, SoftPrompt | None]:
         """The chosen prompt and, if it is soft, its tensors.
@@ -147,8 +160,10 @@ class RunFolder:
                 f"go on with: tuningfork tune --resume {self.path}"
             )
         record = self._read(_PROMPT, PromptRecord)
-        soft = load_artefact(self.path / _SOFT_PROMPT)[0] if record.kind == "soft" else None
-        return record, soft
+        if record.kind == "text":
+            return record, None
+        bare = load_artefact(self.path / _SOFT_PROMPT)[0]
+        return record, bare if record.adapter is None else AdaptedPrompt(bare, load_lora(self.adapter_path))
 
     def save_predictions(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write what each way of prompting answered on the test split."""

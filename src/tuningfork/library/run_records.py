@@ -62,6 +62,16 @@ class TuneOptions(Record):
     """Parts of a cross-validation."""
     num_repeats: int = Field(default=1, ge=1)
     """Cross-validations, each with other parts; the settings are judged by all of them together."""
+    lora_rank: int | None = Field(default=None, ge=1)
+    """Rank of the LoRA adapter that is learned with every prompt; None learns none."""
+    lora_alpha: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The adapter is scaled by alpha / rank; None takes twice the rank."""
+    lora_learning_rates: tuple[LearningRate, ...] = ()
+    """Peak learning rates of the adapter to try; empty takes the usual one."""
+    lora_targets: tuple[str, ...] = ()
+    """Layers to change, by the ends of their names; empty changes every linear layer."""
+    lora_alone: bool = False
+    """Whether LoRA behind the text prompt is tried too, without virtual tokens."""
     context_cache_mb: int = Field(default=1024, ge=0)
     """Memory for words of rows that are read once, where training does not change them; in 10^6 bytes."""
     skip_bad_rows: bool = False
@@ -101,6 +111,16 @@ class RunRecord(Record):
     environment: dict[str, str]
 
 
+class AdapterRecord(Record):
+    """The LoRA adapter that belongs to a prompt; it has no dropout."""
+
+    rank: int
+    alpha: float
+    learning_rate: float
+    targets: tuple[str, ...] = ()
+    """Layers that are changed, by the ends of their names; empty is every linear layer."""
+
+
 class PromptRecord(Record):
     """The prompt that a run chose."""
 
@@ -115,6 +135,7 @@ class PromptRecord(Record):
     placement: Placement = "front"
     num_placed_tokens: int = 0
     """Virtual tokens with places of their own, which rows are rendered with."""
+    adapter: AdapterRecord | None = None
 
 
 class WayRecord(Record):

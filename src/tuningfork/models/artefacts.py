@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tuningfork.models.classification_head import ClassificationHead
+from tuningfork.models.low_rank import LowRankUpdate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,4 +231,31 @@ class DecomposedPrompt:
         return DecomposedPrompt(*(tensor.detach().clone() for tensor in self.tensors()))
 
 
-SoftPrompt = InputPrompt | KeyValuePrefix | HeadedPrefix | InstancePrompt | PlacedPrompt | DecomposedPrompt
+UnadaptedPrompt = (
+    InputPrompt | KeyValuePrefix | HeadedPrefix | InstancePrompt | PlacedPrompt | DecomposedPrompt
+)
+"""Prompts of a network whose weights act as they are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AdaptedPrompt:
+    """A prompt, and a low-rank update of the network that runs it and the rows behind it."""
+
+    prompt: UnadaptedPrompt
+    update: LowRankUpdate
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P."""
+        return self.prompt.num_virtual_tokens
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [*self.prompt.tensors(), *self.update.tensors()]
+
+    def detached(self) -> "AdaptedPrompt":
+        """A copy without autograd history."""
+        return AdaptedPrompt(self.prompt.detached(), self.update.detached())
+
+
+SoftPrompt = UnadaptedPrompt | AdaptedPrompt

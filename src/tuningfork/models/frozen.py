@@ -1,7 +1,8 @@
 """The frozen model: what every prompt is tuned for, scored by and run on."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
@@ -10,12 +11,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, PromptError
-from tuningfork.models.artefacts import KeyValuePrefix
+from tuningfork.models.artefacts import AdaptedPrompt, KeyValuePrefix
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.identity import BaseIdentity, identify
+from tuningfork.models.low_rank import applied, check_update
 from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import PrefixState
@@ -102,15 +104,41 @@ class FrozenModel:
         """Embeddings (T, H) of `ids` (T), exactly what the network accepts as `inputs_embeds`."""
         return embed_segment(self.network, ids)
 
-    def prefix(self, segments: Sequence[Segment]) -> PrefixState:
+    def prefix(self, segments: Sequence[Segment | AdaptedPrompt]) -> PrefixState:
         """Read token ids and soft prompts in order, once; differentiable in the soft prompts.
 
         Raises:
-            PromptError: if a soft prompt does not fit this model, or a key-value prefix is not in front.
+            PromptError: if a soft prompt does not fit this model, or a key-value prefix or an adapted prompt
+                is not in front.
         """
-        if any(isinstance(segment, KeyValuePrefix) and None in segment.layers for segment in segments):
-            return self._late_path().prefix(segments)
-        return self._path.prefix(segments)
+        rest = [segment for segment in segments if not isinstance(segment, AdaptedPrompt)]
+        if len(rest) < len(segments):
+            first = segments[0]
+            if not isinstance(first, AdaptedPrompt) or len(rest) < len(segments) - 1:
+                raise PromptError("a prompt with an adapter must be the first segment, and the only such one")
+            return self._adapted_prefix(first, rest)
+        if any(isinstance(segment, KeyValuePrefix) and None in segment.layers for segment in rest):
+            return self._late_path().prefix(rest)
+        return self._path.prefix(rest)
+
+    def _adapted_prefix(self, adapted: AdaptedPrompt, behind: Sequence[Segment]) -> PrefixState:
+        update = adapted.update.mapped(lambda tensor: tensor.to(self.device))
+        check_update(self.network, update)
+        with applied(self.network, update):
+            state = self.prefix([adapted.prompt, *behind])
+        # What the network makes of words changes with the update.
+        return replace(state, update=update, context_key=None)
+
+    def _as_adapted(self, prefixes: Sequence[PrefixState]) -> AbstractContextManager[None]:
+        """The network as the prompts behind `prefixes` have it.
+
+        Raises:
+            PromptError: if they have it differently.
+        """
+        first, *others = [prefix.update for prefix in prefixes]
+        if any(update is not first for update in others):
+            raise PromptError("rows whose prompts have different adapters cannot be mixed in one batch")
+        return applied(self.network, first)
 
     def states_before(self, layer: int, tokens: Tensor) -> Tensor:
         """Hidden states (P, H) in float32 that `layer` is given for virtual tokens (P, H); without gradients.
@@ -141,7 +169,9 @@ class FrozenModel:
         """
         if not isinstance(self._path, SharedPrefixPath):
             raise PromptError(f"{self.name} takes the plain path, where features of rows are not read")
-        return self._path.features(rows, self._checked(rows, prefix, extra=0)[0], layers)
+        checked = self._checked(rows, prefix, extra=0)
+        with self._as_adapted(checked):
+            return self._path.features(rows, checked[0], layers)
 
     def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
         """Next-token logits (N, V) in float32 after the tokens of the prompt itself named by `at`.
@@ -154,7 +184,8 @@ class FrozenModel:
         """
         if any(not 0 <= position < prefix.num_tokens for position in at):
             raise ValueError(f"a prompt of {prefix.num_tokens} tokens has no position {list(at)}")
-        return self._path.prompt_logits(prefix, at)
+        with self._as_adapted([prefix]):
+            return self._path.prompt_logits(prefix, at)
 
     def logits(self, rows: Sequence[TokenIds], prefix: Prefixes, at: Sequence[Sequence[int]]) -> Tensor:
         """Next-token logits (N, V) in float32 after the tokens of each row named by `at`; nothing else.
@@ -171,7 +202,8 @@ class FrozenModel:
             if any(not 0 <= position < len(row) for position in positions):
                 raise ValueError(f"a row of {len(row)} tokens has no position {list(positions)}")
         prefixes = self._checked_words(rows, prefix, extra=0)
-        return self._path.logits(rows, prefixes, at)
+        with self._as_adapted(prefixes):
+            return self._path.logits(rows, prefixes, at)
 
     def choice_log_probabilities(
         self,
@@ -192,7 +224,8 @@ class FrozenModel:
             ValueError: if there is no choice, or one has no tokens.
         """
         prefixes = self._checked_choices(rows, prefix, choices)
-        scores = self._path.score(rows, prefixes, choices)
+        with self._as_adapted(prefixes):
+            scores = self._path.score(rows, prefixes, choices)
         if not normalizes_length or prefix.head is not None:
             return scores
         return scores / torch.tensor([len(choice) for choice in choices], device=scores.device)
@@ -243,7 +276,8 @@ class FrozenModel:
         answers: list[list[int]] = [[] for _ in rows]
         for indices in batches_by_length([len(row) for row in rows], batch_size):
             choose = TokenChooser(sampling, [sampling.seed + i for i in indices])
-            made = self._path.generate([rows[i] for i in indices], prefixes, choose)
+            with self._as_adapted(prefixes):
+                made = self._path.generate([rows[i] for i in indices], prefixes, choose)
             for index, tokens in zip(indices, made, strict=True):
                 answers[index] = tokens
         return answers

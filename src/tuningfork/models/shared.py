@@ -351,11 +351,10 @@ class SharedPrefixPath:
             num_read=num_words,
         )
 
-    @torch.no_grad()
     def _read_words(
         self, words: Sequence[TokenIds], prefix: PrefixState, layers_read: Sequence[int] = (0,)
     ) -> list[ReadWords]:
-        """Read `words` behind `prefix`, without gradients, as far as they were not kept."""
+        """Read `words` behind `prefix`, as far as they were not kept; differentiable in its update alone."""
         keys = [(prefix.context_key, tuple(layers_read), tuple(row)) for row in words]
         kept = [None if prefix.context_key is None else self.contexts.get(key) for key in keys]
         missing = [index for index, read in enumerate(kept) if read is None]
@@ -373,7 +372,8 @@ class SharedPrefixPath:
         self, words: Sequence[TokenIds], prefix: PrefixState, layers_read: Sequence[int]
     ) -> list[ReadWords]:
         batch, cache = pad_rows(words, device=self.device), self._cache_for(words, [prefix])
-        output = self._call(embed_ids(self._network, batch.ids), cache, output_hidden_states=True)
+        with torch.set_grad_enabled(prefix.update is not None and torch.is_grad_enabled()):
+            output = self._call(embed_ids(self._network, batch.ids), cache, output_hidden_states=True)
         features = mean_states(output.hidden_states, batch.lengths, layers_read)
         lengths = batch.lengths.tolist()
         return split_rows(cache_layers(cache), output.last_hidden_state, features, lengths, prefix.num_tokens)

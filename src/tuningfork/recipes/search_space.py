@@ -12,6 +12,7 @@ from tuningfork.data.example import Example
 from tuningfork.errors import PromptError, TaskError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.recipes.adapters import with_adapters
 from tuningfork.recipes.arrangement import Arrangement, arrangements_of
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.pretrained_prompts import pretrained_prompt
@@ -31,6 +32,7 @@ from tuningfork.tuning.soft.defaults import (
 from tuningfork.tuning.soft.initializers import Start, initial_embeddings
 from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
+from tuningfork.tuning.weights.low_rank import WordsAlone
 from tuningfork.types import TokenIds, TrainingRow
 
 
@@ -158,7 +160,23 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
             begin(placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room)
             for rate in space.options.learning_rates or LEARNING_RATES[method.name]:
                 candidates.append(_candidate(space, placed, arranged.arrangement, embeddings, rate))
+    text = _text_alone(space) if space.options.lora_alone else None
+    candidates = with_adapters(candidates, space.model, space.options, text)
     return list({candidate.name: candidate for candidate in candidates}.values())
+
+
+def _text_alone(space: SearchSpace) -> Candidate:
+    """The text prompt as it is, for an adapter to learn behind."""
+    if "front" not in space.rows:
+        raise PromptError("--lora-alone learns behind the text prompt; add --placement front")
+    return Candidate(
+        name="text",
+        method=WordsAlone(space.text_ids),
+        embeddings=torch.zeros(0, space.model.hidden_size),
+        arguments=_arguments(space.options, 1.0),
+        objective=space.objective,
+        room=space.room,
+    )
 
 
 def _methods(space: SearchSpace, placement: Placement) -> list[SoftMethod]:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from tuningfork.errors import FormatError
 from tuningfork.library.formats.peft import export_peft, import_peft
+from tuningfork.library.formats.peft_lora import save_lora
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import PromptRecord, RunRecord, TuneOptions
+from tuningfork.models.artefacts import AdaptedPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.environment import describe_environment, describe_model
@@ -16,6 +18,9 @@ from tuningfork.tasks.task import Task, task_hash
 
 def export_run(path: Path, output: Path, *, model: str | None = None) -> Path:
     """Write the soft prompt of the run at `path` as a PEFT adapter folder.
+
+    PEFT runs a prompt or an adapter, not both. So a prompt with an adapter becomes two folders in `output`,
+    `prompt` and `adapter`; one whose adapter stands behind the text prompt becomes `adapter` alone.
 
     Raises:
         FormatError: if the run chose a text prompt, or the model's layers do not fit PEFT's layout.
@@ -35,7 +40,14 @@ def export_run(path: Path, output: Path, *, model: str | None = None) -> Path:
         "base_weights_sha256": folder.record.model.weights,
         "method": record.method or "",
     }
-    return export_peft(prompt, output, config=base.network.config, base_model_name=base.name, notes=notes)
+    bare, target = prompt, output
+    if isinstance(prompt, AdaptedPrompt):
+        bare, target = prompt.prompt, output / "prompt"
+    if bare.num_virtual_tokens:
+        export_peft(bare, target, config=base.network.config, base_model_name=base.name, notes=notes)
+    if isinstance(prompt, AdaptedPrompt):
+        save_lora(prompt.update, output / "adapter", base_model_name=base.name)
+    return output
 
 
 def import_adapter(

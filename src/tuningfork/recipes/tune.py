@@ -33,6 +33,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.models.prefix import PrefixState
+from tuningfork.recipes.adapters import adapter_record
 from tuningfork.recipes.baselines import FewShot, choose_few_shot
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import prepare
@@ -282,6 +283,7 @@ class _Tuning:
             num_tokens=chosen.prompt.num_virtual_tokens,
             placement=candidate.placement,
             num_placed_tokens=arrangement.num_placed_tokens,
+            adapter=adapter_record(candidate),
         )
         stored = self._folder.save_prompt(record, chosen.prompt)
         return Way(

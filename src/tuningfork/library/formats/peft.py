@@ -20,6 +20,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from tuningfork.atomic import replacing, write_text
 from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
+    AdaptedPrompt,
     DecomposedPrompt,
     HeadedPrefix,
     InputPrompt,
@@ -45,6 +46,7 @@ _WITHOUT_FORMAT: dict[type, str] = {
     ),
     HeadedPrefix: "this prompt has a head that tells labels apart, and PEFT's prompts of causal models have "
     "none; tune one that says its labels (--method) to export it",
+    AdaptedPrompt: "this prompt has an adapter, which has a PEFT folder of its own; export both apart",
     PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "
     "tune one with --placement front to export it",
 }
