@@ -109,7 +109,7 @@ def _pairs(path: Path, tensors: Mapping[str, Tensor], rank: int) -> dict[str, tu
             raise FormatError(f"{path}: {name} holds values that are not finite numbers")
         by_layer.setdefault(matched[1], {})[matched[2]] = tensor.float()
     pairs = {}
-    for layer, found in sorted(by_layer.items(), key=lambda item: _in_order(item[0])):
+    for layer, found in sorted(by_layer.items()):
         if found.keys() != {"A", "B"}:
             raise FormatError(f"{path}: {layer} has lora_{min(found)} alone, expected lora_A and lora_B")
         if (ranks := (found["A"].shape[0], found["B"].shape[1])) != (rank, rank):
@@ -118,8 +118,3 @@ def _pairs(path: Path, tensors: Mapping[str, Tensor], rank: int) -> dict[str, tu
     if not pairs:
         raise FormatError(f"{path}: holds no tensors")
     return pairs
-
-
-def _in_order(name: str) -> list[tuple[int, str]]:
-    """Sorts layer 10 behind layer 2."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
