@@ -125,25 +125,18 @@ class Training:
         """Take one optimizer step."""
         started = time.perf_counter()
         arguments, progress = self._candidate.arguments, self.progress
-        method, module = self._candidate.method, self._module
+        method = self._candidate.method
         rate = learning_rate_at(progress.step, arguments)
         set_learning_rate(self._optimizer, rate)
-        batch = [self._rows[self._row_indices[drawn]] for drawn in self._sampler.next_batch()]
+        batch = [self._row_indices[drawn] for drawn in self._sampler.next_batch()]
         self._optimizer.zero_grad(set_to_none=True)
-        loss = accumulate_gradients(
-            self._model,
-            method.materialize(module),
-            batch,
-            micro_batch_size=arguments.micro_batch_size,
-            objective=self._candidate.objective,
-            own_loss=partial(method.own_loss, self._model, module) if isinstance(method, AddsLoss) else None,
-        )
+        loss = self._gradients(batch)
         norm = nn.utils.clip_grad_norm_(
-            module.parameters(), arguments.max_gradient_norm or float("inf"), error_if_nonfinite=False
+            self._module.parameters(), arguments.max_gradient_norm or float("inf"), error_if_nonfinite=False
         ).item()
         self._optimizer.step()
         if isinstance(method, Constrained):
-            method.constrain(module)
+            method.constrain(self._module)
         seconds = time.perf_counter() - started
         self.progress = replace(
             progress, step=progress.step + 1, seconds=progress.seconds + seconds, last_loss=loss
@@ -156,8 +149,7 @@ class Training:
         """Score the prompt as it is now, keep it if it is the best, and judge whether to go on."""
         started = time.perf_counter()
         with torch.no_grad():
-            prompt = self._candidate.method.materialize(self._module)
-            validation = validate(self._model.prefix([prompt]))
+            validation = self._judged(validate)
         progress = self.progress
         is_best = progress.best is None or self._selection(validation) > self._selection(progress.best)
         oriented = self._oriented(validation.metric)
@@ -216,6 +208,22 @@ class Training:
         self._module.load_state_dict(current)
         trained = sum(parameter.numel() for parameter in self._module.parameters())
         return TrainingOutcome(self._candidate, self.progress, prompt, trained)
+
+    def _gradients(self, batch: Sequence[int]) -> float:
+        """Add the gradient of the mean loss of the rows of `batch`; return that loss."""
+        method, module = self._candidate.method, self._module
+        return accumulate_gradients(
+            self._model,
+            method.materialize(module),
+            [self._rows[index] for index in batch],
+            micro_batch_size=self.arguments.micro_batch_size,
+            objective=self._candidate.objective,
+            own_loss=partial(method.own_loss, self._model, module) if isinstance(method, AddsLoss) else None,
+        )
+
+    def _judged(self, validate: Validate) -> Validation:
+        """What held-out rows say of the prompt as it is now."""
+        return validate(self._model.prefix([self._candidate.method.materialize(self._module)]))
 
     def _oriented(self, metric: float | None) -> float:
         """The metric so that higher is better; a metric that was not measured never gains."""

@@ -21,8 +21,12 @@ def accumulate_gradients(
     micro_batch_size: int,
     objective: Objective = _TOKENS,
     own_loss: Callable[[PrefixState], Tensor] | None = None,
+    share: float = 1.0,
 ) -> float:
-    """Add the gradient of the mean loss over `rows` to the prompt's parameters; return that loss.
+    """Add the gradient of the mean loss over `rows` to all parameters that require one; return that loss.
+
+    These are the prompt's and, where weights are learned, those of the network. With `share`, the mean counts
+    for so much of a batch that other rows belong to.
 
     A method's own loss is added to both. It looks at the prompt alone, so it is computed once for all rows.
 
@@ -37,7 +41,7 @@ def accumulate_gradients(
     total = 0.0
     for start in range(0, len(by_length), micro_batch_size):
         losses = objective.losses(model, leaves, by_length[start : start + micro_batch_size])
-        loss = losses.sum() / count
+        loss = share * losses.sum() / count
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     if own_loss is not None:
