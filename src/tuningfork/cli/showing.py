@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tuningfork.cli.shared_tables import print_shared
 from tuningfork.cli.tables import method_name, print_candidates, print_predictions, print_result
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT
@@ -15,11 +16,15 @@ from tuningfork.library.run_records import TEXT_PROMPT, TUNED_PROMPT
 def show_run(path: Path, *, answers: int, as_json: bool) -> None:
     """Print the run at `path`."""
     folder = RunFolder.open(path)
-    record, task = folder.record, folder.task
+    record = folder.record
     if as_json:
         print(json.dumps(_described(folder)))
         return
     console = Console()
+    if record.origin == "shared":
+        print_shared(console, folder)
+        return
+    task = folder.task
     console.print(
         f"Run       {folder.path}  ({record.created}, {record.origin})", highlight=False, markup=False
     )
@@ -100,6 +105,8 @@ def list_runs(parent: Path, *, as_json: bool) -> None:
 def _in_short(folder: RunFolder) -> str:
     if folder.record.origin == "import":
         return "imported"
+    if folder.record.origin == "shared":
+        return f"{'' if folder.is_finished else 'unfinished, '}shared by {len(folder.record.sources)} tasks"
     if not folder.is_finished:
         return "unfinished, tune --resume"
     result = folder.result
@@ -110,5 +117,7 @@ def _in_short(folder: RunFolder) -> str:
 def _described(folder: RunFolder) -> dict[str, Any]:
     described: dict[str, Any] = {"path": str(folder.path), "run": folder.record.model_dump(mode="json")}
     if folder.is_finished:
-        described["result"] = folder.result.model_dump(mode="json")
+        is_shared = folder.record.origin == "shared"
+        result = folder.shared_result if is_shared else folder.result
+        described["result"] = result.model_dump(mode="json")
     return described

@@ -15,7 +15,7 @@ from tuningfork.errors import RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
 from tuningfork.library.formats.peft_lora import load_lora, save_lora
-from tuningfork.library.run_records import PromptRecord, Record, RunRecord, TuneResult
+from tuningfork.library.run_records import PromptRecord, Record, RunRecord, SharedResult, TuneResult
 from tuningfork.models.artefacts import AdaptedPrompt, SoftPrompt
 from tuningfork.tasks.task import Task, load_task, save_task
 
@@ -66,6 +66,23 @@ class RunFolder:
         save_task(task, path / _TASK)
         write_text(path / _RUN, record.model_dump_json(indent=2))
         return folder
+
+    @classmethod
+    def create_shared(cls, path: Path, record: RunRecord) -> "RunFolder":
+        """Make the folder `path` for a prompt that several tasks share; it has no task of its own.
+
+        Raises:
+            RunError: if there is something at `path`.
+        """
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise RunError(
+                f"{path}: there is something here already; name another folder with --output, or go on with "
+                "an unfinished one by --resume"
+            ) from error
+        write_text(path / _RUN, record.model_dump_json(indent=2))
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -176,7 +193,18 @@ class RunFolder:
         with (self.path / _PREDICTIONS).open(encoding="utf-8") as file:
             return [json.loads(line) for line in file]
 
-    def save_result(self, result: TuneResult) -> None:
+    @property
+    def shared_result(self) -> SharedResult:
+        """What was found about a prompt that several tasks share.
+
+        Raises:
+            RunError: if it is not finished.
+        """
+        if not self.is_finished:
+            raise RunError(f"{self.path}: not finished; go on with the command that began it and --resume")
+        return self._read(_RESULT, SharedResult)
+
+    def save_result(self, result: TuneResult | SharedResult) -> None:
         """Write the result, which marks the run as finished."""
         write_text(self.path / _RESULT, result.model_dump_json(indent=2))
 

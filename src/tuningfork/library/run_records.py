@@ -95,11 +95,26 @@ class ModelRecord(Record):
     """`shared` or `plain`."""
 
 
+class SourceRecord(Record):
+    """One task that several are learned with."""
+
+    task: str
+    task_hash: str
+    data_hash: str
+    test_hash: str
+    num_train: int
+    num_validation: int
+    left_out: int
+    """Rows that are in the test set of some of the tasks; none was learned from."""
+    teacher: str = ""
+    """Hash of the prompt that it was distilled from; empty if there was none."""
+
+
 class RunRecord(Record):
     """What a run is: written once, when it starts."""
 
     format: int = 1
-    origin: Literal["tune", "import"] = "tune"
+    origin: Literal["tune", "import", "shared"] = "tune"
     created: str
     options: TuneOptions
     model: ModelRecord
@@ -108,7 +123,32 @@ class RunRecord(Record):
     task_hash: str
     start_hash: str = ""
     """SHA-256 of the prompt of another run that tuning starts from; empty if it starts from none."""
+    sources: tuple[SourceRecord, ...] = ()
+    """Tasks that the prompt, or the one it starts from, was learned with; none for a task's own prompt."""
+    sampling: str = ""
+    """How rows were drawn from several tasks; empty where there is one."""
     environment: dict[str, str]
+
+
+class SourceResult(Record):
+    """What a shared prompt brought one of its tasks, on rows held out; in nats."""
+
+    task: str
+    log_loss_before: float
+    log_loss: float
+
+
+class SharedResult(Record):
+    """What learning one prompt for several tasks found."""
+
+    tasks: tuple[SourceResult, ...]
+    steps: int
+    best_step: int
+    trained_parameters: int
+    stored_bytes: int
+    peak_memory_bytes: int
+    base_is_unchanged: bool
+    seconds: float
 
 
 class AdapterRecord(Record):

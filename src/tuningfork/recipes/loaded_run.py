@@ -12,7 +12,7 @@ from tuningfork.data.columns import to_example
 from tuningfork.data.example import Example, Message
 from tuningfork.data.readers import read_rows
 from tuningfork.data.rows import RawRow
-from tuningfork.errors import ContextLengthError, DataError, ModelError
+from tuningfork.errors import ContextLengthError, DataError, ModelError, RunError
 from tuningfork.evaluation.evaluate import Evaluator, Prediction
 from tuningfork.events import EventSink, Notice, NullSink
 from tuningfork.library.run_folder import RunFolder
@@ -153,6 +153,11 @@ def load_run(
         ModelError: if the base model cannot be loaded or is another one.
     """
     folder = RunFolder.open(Path(path))
+    if folder.record.origin == "shared":
+        raise RunError(
+            f"{path}: holds what several tasks share, not a prompt of one; "
+            f"learn one with: tuningfork tune TASK --start-from {path}"
+        )
     record = folder.record.model
     report = sink or NullSink()
     base = load_model(

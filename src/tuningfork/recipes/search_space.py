@@ -21,7 +21,7 @@ from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.loop import Candidate, Validate
-from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
+from tuningfork.training.objectives import ChoiceObjective, Objective, ScoredObjective, TokenObjective
 from tuningfork.tuning.soft.defaults import (
     LEARNING_RATES,
     NUM_PLACED_TOKENS,
@@ -124,7 +124,7 @@ def search_space(
     )
 
 
-def objective_of(prepared: Prepared, options: TuneOptions) -> Objective:
+def objective_of(prepared: Prepared, options: TuneOptions) -> ScoredObjective:
     """The loss that a task is trained with.
 
     Raises:

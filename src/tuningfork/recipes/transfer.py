@@ -31,15 +31,16 @@ def export_run(path: Path, output: Path, *, model: str | None = None) -> Path:
     if prompt is None:
         raise FormatError(f"{path}: this run chose the text prompt, and PEFT holds only soft prompts")
     base = load_model(model or folder.record.model.name)
-    task = folder.task
-    renderer = RowRenderer(task, base.tokenizer)
-    notes = {
-        "task": task.name,
-        "prompt_template": task.prompt,
-        "replaces": str(base.tokenizer.decode(renderer.prefix_ids)),
-        "base_weights_sha256": folder.record.model.weights,
-        "method": record.method or "",
-    }
+    notes = {"base_weights_sha256": folder.record.model.weights, "method": record.method or ""}
+    if sources := folder.record.sources:
+        notes["learned_with"] = ", ".join(source.task for source in sources)
+    if folder.record.origin != "shared":
+        renderer = RowRenderer(folder.task, base.tokenizer)
+        notes |= {
+            "task": folder.task.name,
+            "prompt_template": folder.task.prompt,
+            "replaces": str(base.tokenizer.decode(renderer.prefix_ids)),
+        }
     bare, target = prompt, output
     if isinstance(prompt, AdaptedPrompt):
         bare, target = prompt.prompt, output / "prompt"

@@ -37,7 +37,7 @@ from tuningfork.recipes.adapters import adapter_record
 from tuningfork.recipes.baselines import FewShot, choose_few_shot
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import prepare
-from tuningfork.recipes.prompt_transfer import prompt_hash
+from tuningfork.recipes.prompt_transfer import prompt_hash, sources_behind
 from tuningfork.recipes.search import CandidateOutcome, Search, SearchResult
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
 from tuningfork.tasks.rendering import RowRenderer
@@ -168,6 +168,7 @@ class _Tuning:
             test_hash=self._prepared.test_hash,
             task_hash=task_hash(self._prepared.task),
             start_hash=prompt_hash(self._options.start_from),
+            sources=sources_behind(self._options.start_from),
             environment=describe_environment(),
         )
 
