@@ -1,15 +1,17 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.recipes.conftest import RecordingSink
 from tests.recipes.task_folders import save_tasks
 from tests.tiny_folder import REPLIES, TICKETS, write_rows
 from tuningfork.errors import DataError, TaskError
 from tuningfork.library.run_records import TuneOptions
+from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import prepare
-from tuningfork.recipes.task_folder import read_task_folder
+from tuningfork.recipes.task_folder import hash_of_prompt, judged_by_tasks, read_task_folder
 from tuningfork.tasks.task import load_task
 from tuningfork.training.objectives import ChoiceObjective, TokenObjective
 
@@ -83,3 +85,14 @@ def test_a_folder_without_tasks_and_two_tasks_of_one_name_are_refused(
     (folder / "inner" / "task.yaml").write_bytes((folder / "orders.task.yaml").read_bytes())
     with pytest.raises(TaskError, match=r"its name orders is that of .*; give each task its own"):
         read_task_folder(folder, model, OPTIONS, sink)
+
+
+def test_a_judge_of_one_prompt_is_never_asked(model: FrozenModel) -> None:
+    with pytest.raises(TypeError, match="judged by these tasks"):
+        judged_by_tasks(model.prefix([[1]]))
+
+
+def test_the_hash_of_a_prompt_is_that_of_its_numbers() -> None:
+    ones = hash_of_prompt(InputPrompt(torch.ones(2, 3)))
+    assert ones == hash_of_prompt(InputPrompt(torch.ones(2, 3, requires_grad=True)))
+    assert ones != hash_of_prompt(InputPrompt(torch.ones(2, 3).index_fill(0, torch.tensor(1), 2.0)))

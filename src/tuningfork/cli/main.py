@@ -9,7 +9,19 @@ from typing import Any
 import typer
 
 from tuningfork import __version__
-from tuningfork.cli import demo, doctor, init, predict, run, show, similar, transfer, tune, tune_shared
+from tuningfork.cli import (
+    demo,
+    doctor,
+    init,
+    instruct,
+    predict,
+    run,
+    show,
+    similar,
+    transfer,
+    tune,
+    tune_shared,
+)
 from tuningfork.errors import TuningForkError
 from tuningfork.models.process import keep_freed_memory, let_waiting_threads_sleep
 
@@ -60,6 +72,7 @@ for name, command in (
     ("init", init.init),
     ("tune", tune.tune),
     ("tune-shared", tune_shared.tune_shared),
+    ("instruct", instruct.instruct),
     ("run", run.run),
     ("predict", predict.predict),
     ("show", show.show),

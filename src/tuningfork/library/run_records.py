@@ -147,8 +147,27 @@ class SharedResult(Record):
     trained_parameters: int
     stored_bytes: int
     peak_memory_bytes: int
-    base_is_unchanged: bool
+    base_is_unchanged: bool | None = None
+    """None where a copy was changed."""
     seconds: float
+
+
+class InstructionRecord(Record):
+    """What an instruction-tuned copy of a base model was made of."""
+
+    format: int = 1
+    created: str
+    base: ModelRecord
+    options: TuneOptions
+    """With a LoRA rank, an update of that rank was merged into the weights; else all were trained."""
+    sources: tuple[SourceRecord, ...]
+    sampling: str
+    prompt_hash: str = ""
+    """SHA-256 of the soft prompt that stood in front of the rows of one task; empty where words did."""
+    prompt_task: str = ""
+    environment: dict[str, str]
+    result: SharedResult | None = None
+    """None until it is finished."""
 
 
 class AdapterRecord(Record):

@@ -58,7 +58,7 @@ def load_model(
     if dtype != "auto" and dtype not in _DTYPES:
         raise ModelError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}")
     place = _device(device)
-    with _quiet_transformers():
+    with quiet_transformers():
         network, tokenizer = _read(_resolve(name), name)
     stored = network.dtype
     cast(nn.Module, network).to(place)
@@ -149,7 +149,7 @@ def _is_hub_reachable() -> bool:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No progress bars and no warnings: what matters is said in one line by this module."""
     shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]

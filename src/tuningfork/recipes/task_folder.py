@@ -1,5 +1,6 @@
 """Several tasks to learn from together: their rows, without any that is in the test set of one of them."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ from tuningfork.errors import DataError, TaskError
 from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.events import EventSink, Notice
 from tuningfork.library.run_records import SourceRecord, TuneOptions
+from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.preparation import Prepared, RenderedRows, prepare
 from tuningfork.recipes.search_space import objective_of
 from tuningfork.tasks.task import Task, load_task, task_hash
+from tuningfork.training.checkpoint import Validation
 from tuningfork.training.joint import JointTask
 from tuningfork.training.loop import Validate
 from tuningfork.training.objectives import Objective, ScoredObjective
@@ -87,6 +91,23 @@ def read_task_folder(
     if left_out := sum(source.left_out for source in found):
         sink.emit(Notice(f"Left out  {left_out} rows that are in the test set of a task of {folder}"))
     return found
+
+
+def judged_by_tasks(_prefix: PrefixState) -> Validation:
+    """Stands where a judge of one prompt would: here each task judges its own.
+
+    Raises:
+        TypeError: always, as it is never asked.
+    """
+    raise TypeError("prompts of several tasks are judged by these tasks")
+
+
+def hash_of_prompt(prompt: SoftPrompt) -> str:
+    """SHA-256 of all tensors of a soft prompt."""
+    digest = hashlib.sha256()
+    for tensor in prompt.tensors():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _find_tasks(folder: Path) -> list[Task]:

@@ -1,6 +1,5 @@
 """One prompt that several tasks share: the start for the prompt of another task."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +23,11 @@ from tuningfork.models.artefacts import SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import peak_memory_bytes
-from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
-from tuningfork.recipes.task_folder import SourceTask, read_task_folder
+from tuningfork.recipes.task_folder import SourceTask, hash_of_prompt, judged_by_tasks, read_task_folder
 from tuningfork.tasks.task import task_hash
 from tuningfork.training.arguments import TrainingArguments
-from tuningfork.training.checkpoint import Checkpoint, Validation
+from tuningfork.training.checkpoint import Checkpoint
 from tuningfork.training.distillation import DistillingObjective
 from tuningfork.training.joint import JointTask, JointTraining, Sampling
 from tuningfork.training.loop import Candidate, TrainingOutcome, train
@@ -189,7 +187,9 @@ class _Sharing:
 
     def _record(self) -> RunRecord:
         sources = [
-            source.record(_hash_of(self._teachers[source.name]) if source.name in self._teachers else "")
+            source.record(
+                hash_of_prompt(self._teachers[source.name]) if source.name in self._teachers else ""
+            )
             for source in self._sources
         ]
         return RunRecord(
@@ -236,15 +236,6 @@ class _Sharing:
         )
 
 
-def judged_by_tasks(_prefix: PrefixState) -> Validation:
-    """Stands where a judge of one prompt would: here each task judges its own.
-
-    Raises:
-        TypeError: always, as it is never asked.
-    """
-    raise TypeError("prompts of several tasks are judged by these tasks")
-
-
 def _teachers(
     paths: Sequence[Path], sources: Sequence[SourceTask], model: FrozenModel
 ) -> dict[str, SoftPrompt]:
@@ -268,13 +259,6 @@ def _teachers(
             raise RunError(f"{path}: task {name} has a teacher already; name one for each task")
         found[name] = prompt
     return found
-
-
-def _hash_of(prompt: SoftPrompt) -> str:
-    digest = hashlib.sha256()
-    for tensor in prompt.tensors():
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _load(options: TuneOptions, sink: EventSink) -> FrozenModel:
