@@ -23,8 +23,8 @@ def test_every_option_reaches_the_training(tasks: Path, model: Path, tmp_path: P
     record = json.loads((tmp_path / "out" / "tuningfork.json").read_text(encoding="utf-8"))
     expected = {
         "learning_rates": [0.002], "lora_rank": 3, "lora_alpha": 5.0, "lora_targets": ["q_proj"],
-        "max_steps": 2, "batch_size": 5, "micro_batch_size": 2, "schedule": "cosine", "validate_every": 1, "patience": 2,
-        "checkpoint_every": 1, "seed": 4, "skip_bad_rows": True, "device": "cpu",
+        "max_steps": 2, "batch_size": 5, "micro_batch_size": 2, "schedule": "cosine", "validate_every": 1,
+        "patience": 2, "checkpoint_every": 1, "seed": 4, "skip_bad_rows": True, "device": "cpu",
     }  # fmt: skip
     assert {name: record["options"][name] for name in expected} == expected
     assert record["sampling"] == "even"

@@ -33,7 +33,7 @@ def test_the_copy_is_told_of_and_answers_with_the_prompt(tasks: Path, model: Pat
     assert lines[-3:] == [
         "Saved     out",
         "Try       tuningfork tune TASK --model out",
-        'Prompt    tuningfork run out/prompt-1 "..."',
+        'Prompt    tuningfork run out/prompt-1 "..."  (tickets)',
     ]
     assert any(line.split()[:1] == ["tickets"] for line in lines)
     answered = invoke(tmp_path, "run", "out/prompt-1", "refund 3")

@@ -150,10 +150,9 @@ def test_a_prompt_may_stand_in_front_and_is_bound_to_the_copy(
     run: RunFolder, tasks_folder: Path, asked: TuneOptions, tuned: Path, tmp_path: Path
 ) -> None:
     sink = RecordingSink()
-    folder = instruct(Instruction(tasks_folder, tmp_path / "with", prompt=run.path), asked, sink=sink)
+    folder = instruct(Instruction(tasks_folder, tmp_path / "with", prompts=(run.path,)), asked, sink=sink)
     record = read_record(folder)
-    assert record.prompt_task == "tickets"
-    assert record.prompt_hash
+    assert list(record.prompts) == ["tickets"]
     assert any(f"the soft prompt of {run.path} in front" in line for line in sink.messages)
     assert (folder / "model.safetensors").read_bytes() != (tuned / "model.safetensors").read_bytes()
     bound = RunFolder.open(folder / "prompt-1")
@@ -179,20 +178,21 @@ def test_a_prompt_may_stand_in_front_and_is_bound_to_the_copy(
 def test_prompts_that_cannot_stand_in_front_are_refused(
     run: RunFolder, finished: RunFolder, tasks_folder: Path, asked: TuneOptions, tuned: Path, tmp_path: Path
 ) -> None:
-    def refused(folder: Path, options: TuneOptions = asked) -> str:
+    def refused(*folders: Path, options: TuneOptions = asked) -> str:
         with pytest.raises(RunError) as error:
-            instruct(Instruction(tasks_folder, tmp_path / "no", prompt=folder), options)
+            instruct(Instruction(tasks_folder, tmp_path / "no", prompts=folders), options)
         return str(error.value)
 
     text = RunFolder.create(tmp_path, "text", run.record, run.task)
     text.save_prompt(run.load_prompt()[0].model_copy(update={"kind": "text"}), None)
     assert "chose the text prompt; leave --prompt" in refused(text.path)
     assert f"which is not in {tasks_folder}" in refused(finished.path)
-    assert "is for another base" in refused(run.path, asked.model_copy(update={"model": str(tuned)}))
+    assert "is for another base" in refused(run.path, options=asked.model_copy(update={"model": str(tuned)}))
     hybrid = tune(
         run.task, run.record.options.model_copy(update={"lora_rank": 2}), runs_folder=tmp_path / "hybrid"
     )
     assert "has an adapter of its own" in refused(hybrid.path)
+    assert "task tickets has a prompt already" in refused(run.path, run.path)
     assert not list(tmp_path.glob("no*"))
 
 

@@ -22,9 +22,9 @@ def instruct(
     full: Annotated[
         bool, typer.Option("--full", help="Train all weights. Default: LoRA, merged at the end.")
     ] = False,
-    prompt: Annotated[
-        Path | None,
-        typer.Option("--prompt", help="A run whose soft prompt stands in front of its task's rows, frozen."),
+    prompts: Annotated[
+        list[Path] | None,
+        typer.Option("--prompt", help="A run whose soft prompt stands before its task's rows; repeat."),
     ] = None,
     sampling: SamplingOption = "proportional",
     resume: Annotated[
@@ -68,7 +68,7 @@ def instruct(
     fields["lora_rank"] = None if full else lora_rank or DEFAULT_RANK
     fields["lora_targets"] = tuple(lora_targets or ())
     start(
-        Instruction(tasks, output, sampling, prompt, resume),
+        Instruction(tasks, output, sampling, tuple(prompts or ()), resume),
         TuneOptions(**fields),
         is_dry_run=dry_run,
         as_json=as_json,

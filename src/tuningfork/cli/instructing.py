@@ -35,7 +35,7 @@ def start(instruction: recipe.Instruction, options: TuneOptions, *, is_dry_run: 
     console.print()
     print_sources(console, record.sources, record.result)
     lines = [f"Saved     {folder}", f"Try       tuningfork tune TASK --model {folder}"]
-    if record.prompt_task:
-        lines.append(f'Prompt    tuningfork run {folder / "prompt-1"} "..."')
+    for number, name in enumerate(record.prompts, start=1):
+        lines.append(f'Prompt    tuningfork run {folder / f"prompt-{number}"} "..."  ({name})')
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -162,9 +162,8 @@ class InstructionRecord(Record):
     """With a LoRA rank, an update of that rank was merged into the weights; else all were trained."""
     sources: tuple[SourceRecord, ...]
     sampling: str
-    prompt_hash: str = ""
-    """SHA-256 of the soft prompt that stood in front of the rows of one task; empty where words did."""
-    prompt_task: str = ""
+    prompts: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the soft prompts that stood in front, by task; in front of others stood words."""
     environment: dict[str, str]
     result: SharedResult | None = None
     """None until it is finished."""

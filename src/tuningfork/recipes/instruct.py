@@ -52,9 +52,18 @@ class Instruction:
     tasks_folder: Path
     output: Path
     sampling: Sampling = "proportional"
-    prompt: Path | None = None
-    """A run whose soft prompt stands in front of the rows of its task, and stays as it is."""
+    prompts: tuple[Path, ...] = ()
+    """Runs whose soft prompts stand in front of the rows of their tasks, and stay as they are."""
     resumes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Front:
+    """The soft prompt of a run, to stand in front of the rows of its task."""
+
+    run: RunFolder
+    record: PromptRecord
+    prompt: UnadaptedPrompt
 
 
 def instruct(instruction: Instruction, options: TuneOptions, *, sink: EventSink | None = None) -> Path:
@@ -104,12 +113,12 @@ class _Instructing:
             announce=lambda message: sink.emit(Notice(message)),
         )
         self._base = describe_model(self._model)
-        self._prompt = _loaded_prompt(instruction.prompt, self._model)
+        self._prompts = _loaded_prompts(instruction.prompts, self._model)
         sources = read_task_folder(instruction.tasks_folder, self._model, self._options, sink)
         self._sources = [self._arranged(source) for source in sources]
-        if self._prompt is not None and not any(map(self._is_prompted, self._sources)):
+        for name in self._prompts.keys() - {source.name for source in sources}:
             raise RunError(
-                f"{instruction.prompt}: is of task {self._prompt[0].task.name}, which is not in "
+                f"{self._prompts[name].run.path}: is of task {name}, which is not in "
                 f"{instruction.tasks_folder}"
             )
         self._work = instruction.output.with_name(f"{instruction.output.name}.unfinished")
@@ -119,7 +128,8 @@ class _Instructing:
         options = self._options
         how = f"LoRA of rank {options.lora_rank}" if options.lora_rank else "all weights"
         counts = sum(len(source.train) for source in self._sources)
-        front = "" if self._prompt is None else f", the soft prompt of {self._instruction.prompt} in front"
+        runs = ", ".join(str(prompt.run.path) for prompt in self._prompts.values())
+        front = f", the soft prompt of {runs} in front" if runs else ""
         self._sink.emit(
             Notice(
                 f"Plan      {how} of a copy of {self._model.name}, on {counts} rows of {len(self._sources)} "
@@ -173,18 +183,15 @@ class _Instructing:
 
     def _front(self, source: SourceTask) -> UnadaptedPrompt:
         """What stands in front of the rows of a task."""
-        if self._prompt is not None and self._is_prompted(source):
-            return self._prompt[2]
+        if (prompt := self._prompts.get(source.name)) is not None:
+            return prompt.prompt
         return words(source.prepared.renderer.prefix_ids, self._model.hidden_size)
-
-    def _is_prompted(self, source: SourceTask) -> bool:
-        return self._prompt is not None and source.name == self._prompt[0].task.name
 
     def _arranged(self, source: SourceTask) -> SourceTask:
         """The task with its rows as the prompt of the run needs them, if that is its own."""
-        if self._prompt is None or not self._is_prompted(source):
+        if (prompt := self._prompts.get(source.name)) is None:
             return source
-        record, task = self._prompt[1], source.prepared.task
+        record, task = prompt.record, source.prepared.task
         placed = arrange(task, self._model.tokenizer, record.placement, record.num_placed_tokens or None)
         return replace(source, prepared=replace(source.prepared, renderer=placed.renderer))
 
@@ -239,8 +246,7 @@ class _Instructing:
             options=self._options,
             sources=tuple(source.record() for source in self._sources),
             sampling=self._instruction.sampling,
-            prompt_hash="" if self._prompt is None else hash_of_prompt(self._prompt[2]),
-            prompt_task="" if self._prompt is None else self._prompt[0].task.name,
+            prompts={name: hash_of_prompt(prompt.prompt) for name, prompt in self._prompts.items()},
             environment=describe_environment(),
         )
 
@@ -267,52 +273,53 @@ class _Instructing:
         record = _read(self._work / RECORD).model_copy(update={"result": result})
         write_text(folder / RECORD, record.model_dump_json(indent=2))
         folder.rename(output)
-        if self._prompt is not None:
-            self._save_prompt()
+        if self._prompts:
+            self._save_prompts()
         shutil.rmtree(self._work)
         return output
 
-    def _save_prompt(self) -> None:
-        """Make a run of the prompt that is bound to the tuned copy, which answers with it."""
-        assert self._prompt is not None
-        before, record, prompt = self._prompt
+    def _save_prompts(self) -> None:
+        """Make a run of each prompt that is bound to the tuned copy, which answers with it."""
         output = self._instruction.output
         tuned = load_model(str(output), device=self._options.device, dtype="float32")
-        bound = RunRecord(
-            origin="import",
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            options=TuneOptions(model=str(output)),
-            model=describe_model(tuned),
-            data_hash="",
-            test_hash="",
-            task_hash=before.record.task_hash,
-            start_hash=hash_of_prompt(prompt),
-            environment=describe_environment(),
-        )
-        RunFolder.create(output, "prompt", bound, before.task).save_prompt(record, prompt)
+        for prompt in self._prompts.values():
+            bound = RunRecord(
+                origin="import",
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                options=TuneOptions(model=str(output)),
+                model=describe_model(tuned),
+                data_hash="",
+                test_hash="",
+                task_hash=prompt.run.record.task_hash,
+                start_hash=hash_of_prompt(prompt.prompt),
+                environment=describe_environment(),
+            )
+            folder = RunFolder.create(output, "prompt", bound, prompt.run.task)
+            folder.save_prompt(prompt.record, prompt.prompt)
 
 
-def _loaded_prompt(
-    path: Path | None, model: FrozenModel
-) -> tuple[RunFolder, PromptRecord, UnadaptedPrompt] | None:
-    """The soft prompt of the run at `path`.
+def _loaded_prompts(paths: Sequence[Path], model: FrozenModel) -> dict[str, _Front]:
+    """The soft prompts of runs, by the name of their task.
 
     Raises:
-        RunError: if it chose words, has an adapter, or is for another base.
+        RunError: if one chose words, has an adapter, or is for another base, or two are of one task.
     """
-    if path is None:
-        return None
-    folder = RunFolder.open(path)
-    if folder.record.origin == "shared":
-        raise RunError(f"{path}: holds what several tasks share, not a prompt of one")
-    record, prompt = folder.load_prompt()
-    if prompt is None:
-        raise RunError(f"{path}: chose the text prompt; leave --prompt, which stands for a soft one")
-    if isinstance(prompt, AdaptedPrompt):
-        raise RunError(f"{path}: its prompt has an adapter of its own; choose a run without one")
-    if changed := identity_of(folder.record.model).differences(model.identity()):
-        raise RunError(f"{path}: its prompt is for another base than {model.name} ({', '.join(changed)})")
-    return folder, record, prompt
+    found: dict[str, _Front] = {}
+    for path in paths:
+        folder = RunFolder.open(path)
+        if folder.record.origin == "shared":
+            raise RunError(f"{path}: holds what several tasks share, not a prompt of one")
+        record, prompt = folder.load_prompt()
+        if prompt is None:
+            raise RunError(f"{path}: chose the text prompt; leave --prompt, which stands for a soft one")
+        if isinstance(prompt, AdaptedPrompt):
+            raise RunError(f"{path}: its prompt has an adapter of its own; choose a run without one")
+        if changed := identity_of(folder.record.model).differences(model.identity()):
+            raise RunError(f"{path}: its prompt is for another base than {model.name} ({', '.join(changed)})")
+        if (name := folder.task.name) in found:
+            raise RunError(f"{path}: task {name} has a prompt already; name one for each task")
+        found[name] = _Front(folder, record, prompt)
+    return found
 
 
 def _read(path: Path) -> InstructionRecord:
