@@ -12,7 +12,7 @@ from tests.recipes.conftest import RecordingSink
 from tests.recipes.task_folders import save_tasks
 from tuningfork.errors import RunError
 from tuningfork.evaluation.evaluate import Evaluator
-from tuningfork.events import NullSink, StepFinished
+from tuningfork.events import NullSink, StepFinished, Validated
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.loading import load_model
@@ -101,6 +101,23 @@ def test_lora_and_all_weights_count_what_they_train(
     untouched = base.network.state_dict()
     changed = load_model(str(tmp_path / "full"), dtype="float32").network.state_dict()
     assert all(not torch.equal(changed[name], untouched[name]) for name in untouched)
+
+
+@pytest.mark.parametrize("rank", [2, None])
+def test_the_best_weights_are_saved_not_the_last(
+    rank: int | None, tasks_folder: Path, asked: TuneOptions, tmp_path: Path, sink: RecordingSink
+) -> None:
+    unstable = asked.model_copy(
+        update={"lora_rank": rank, "learning_rates": (1.0,), "validate_every": 1, "max_steps": 6}
+    )
+    result = read_record(instruct(Instruction(tasks_folder, tmp_path / "out"), unstable, sink=sink)).result
+    assert result is not None
+    assert result.best_step < result.steps
+    losses = {event.step: event.log_loss for event in sink.events if isinstance(event, Validated)}
+    saved = sum(task.log_loss for task in result.tasks) / len(result.tasks)
+    assert saved == pytest.approx(losses[result.best_step], rel=1e-4)
+    assert saved == pytest.approx(min(losses.values()), rel=1e-4)
+    assert losses[result.steps] > saved + 0.1
 
 
 def test_a_prompt_is_tuned_on_top(
