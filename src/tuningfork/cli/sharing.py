@@ -9,6 +9,7 @@ from tuningfork.cli.progress import ProgressSink
 from tuningfork.cli.shared_tables import print_shared
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.recipes import tune_shared as recipe
+from tuningfork.tuning.soft.defaults import TARGET_METHOD
 
 
 def share(sharing: recipe.Sharing, options: TuneOptions, *, is_dry_run: bool, as_json: bool) -> None:
@@ -32,7 +33,7 @@ def share(sharing: recipe.Sharing, options: TuneOptions, *, is_dry_run: bool, as
         return
     print_shared(console, folder)
     console.print(
-        f"Try       tuningfork tune TASK --method multitask_prompt_tuning --start-from {folder.path}",
+        f"Try       tuningfork tune TASK --method {TARGET_METHOD} --start-from {folder.path}",
         highlight=False,
         markup=False,
         soft_wrap=True,
