@@ -151,9 +151,8 @@ def shifted_row_logits(
     """Logits (T, V) of one row whose answer begins at `start`, shifted by what its own words say."""
     count = prompt.num_shifted_tokens
     words, text = row[: max(1, start - count)], embed(network, row)
-    with torch.no_grad():
-        seen = torch.cat([prompt.front, embed(network, words)])[None]
-        states = network(inputs_embeds=seen, use_cache=False, output_hidden_states=True).hidden_states
+    seen = torch.cat([prompt.front, embed(network, words)])[None]
+    states = network(inputs_embeds=seen, use_cache=False, output_hidden_states=True).hidden_states
     features = torch.cat([states[layer][0, len(prompt.front) :].mean(dim=0) for layer in prompt.layers_read])
     made = ((features - prompt.mean) / prompt.scale) @ prompt.down @ prompt.up
     shifts = prompt.shift + made.view(count, -1)

@@ -23,6 +23,8 @@ from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.batching import RowSampler
 from tuningfork.training.objectives import Objective
 from tuningfork.training.schedules import learning_rate_at
+from tuningfork.training.step import accumulate_gradients
+from tuningfork.tuning.weights.instructed import words
 
 VALIDATE_EVERY = 10
 
@@ -38,7 +40,10 @@ def full(model: FrozenModel) -> tuple[FrozenModel, list[nn.Parameter]]:
 
 
 def lora(model: FrozenModel) -> tuple[FrozenModel, list[nn.Parameter]]:
-    """LoRA of rank 8 on every linear layer of a copy (Hu et al. 2021, arXiv 2106.09685), by PEFT."""
+    """LoRA of rank 8 on every linear layer of a copy (Hu et al. 2021, arXiv 2106.09685), by PEFT.
+
+    PEFT's layers stay here, as a check of what `tune --lora-alone` learns, and as they drew what is recorded.
+    """
     settings = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
     with warnings.catch_warnings():
         # PEFT 0.21 asks transformers 5 for a property under its old name.
@@ -109,8 +114,13 @@ class WeightTuning:
                 group["lr"] = learning_rate_at(step, arguments)
             batch = [rows[index] for index in sampler.next_batch()]
             optimizer.zero_grad(set_to_none=True)
-            losses = self.objective.losses(adapted, adapted.prefix([text]), batch)
-            (losses.sum() / self.objective.count(batch)).backward()  # type: ignore[no-untyped-call]
+            accumulate_gradients(
+                adapted,
+                words(text, adapted.hidden_size),
+                batch,
+                micro_batch_size=arguments.micro_batch_size,
+                objective=self.objective,
+            )
             nn.utils.clip_grad_norm_(parameters, arguments.max_gradient_norm)
             optimizer.step()
             if (step + 1) % VALIDATE_EVERY == 0 or step + 1 == until:

@@ -9,7 +9,20 @@ from typing import Any
 import typer
 
 from tuningfork import __version__
-from tuningfork.cli import compose, demo, doctor, init, predict, run, show, similar, transfer, tune
+from tuningfork.cli import (
+    compose,
+    demo,
+    doctor,
+    init,
+    instruct,
+    predict,
+    run,
+    show,
+    similar,
+    transfer,
+    tune,
+    tune_shared,
+)
 from tuningfork.errors import TuningForkError
 from tuningfork.models.process import keep_freed_memory, let_waiting_threads_sleep
 
@@ -59,6 +72,8 @@ def _telling_of_interrupts(command: Callable[..., None]) -> Callable[..., None]:
 for name, command in (
     ("init", init.init),
     ("tune", tune.tune),
+    ("tune-shared", tune_shared.tune_shared),
+    ("instruct", instruct.instruct),
     ("run", run.run),
     ("predict", predict.predict),
     ("show", show.show),

@@ -1,6 +1,8 @@
 """Options that several commands take, so that they read the same everywhere."""
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -53,3 +55,21 @@ def pairs(values: list[str] | None, option: str) -> dict[str, str]:
             )
         found[name.strip()] = text
     return found
+
+
+def takes(options: Mapping[str, tuple[Any, Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command that ends in `**settings` take `options`, each a type and a default, by their names."""
+
+    def changed(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        kept = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, (kind, default) in options.items()
+        ]
+        # What typer reads; the command itself finds these among its settings.
+        command.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in (*kept, *added)}
+        return command
+
+    return changed

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tuningfork.cli.shared_tables import print_shared
 from tuningfork.cli.tables import method_name, print_candidates, print_predictions, print_result
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TEXT_PROMPT, PromptRecord, RunRecord, TuneResult
@@ -15,11 +16,15 @@ from tuningfork.library.run_records import TEXT_PROMPT, PromptRecord, RunRecord,
 def show_run(path: Path, *, answers: int, as_json: bool) -> None:
     """Print the run at `path`."""
     folder = RunFolder.open(path)
-    record, task = folder.record, folder.task
+    record = folder.record
     if as_json:
         print(json.dumps(_described(folder)))
         return
     console = Console()
+    if record.origin == "shared":
+        print_shared(console, folder)
+        return
+    task = folder.task
     console.print(
         f"Run       {folder.path}  ({record.created}, {record.origin})", highlight=False, markup=False
     )
@@ -43,6 +48,13 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
     for part in record.composition.parts if record.composition is not None else ():
         share = "" if part.weight is None else f", share {part.weight:.3g}"
         console.print(f"Part      {part.run} ({part.sha256[:12]}{share})", highlight=False, markup=False)
+    if (adapter := prompt.adapter) is not None:
+        console.print(
+            f"Adapter   LoRA of rank {adapter.rank}, alpha {adapter.alpha:g}, learning rate "
+            f"{adapter.learning_rate:g}, on {', '.join(adapter.targets) or 'every linear layer'}",
+            highlight=False,
+            markup=False,
+        )
     held_out = (
         f"in {result.num_folds} folds to choose settings"
         if result.num_folds > 1
@@ -105,6 +117,8 @@ def list_runs(parent: Path, *, as_json: bool) -> None:
 def _in_short(folder: RunFolder) -> str:
     if folder.record.origin == "import":
         return "imported"
+    if folder.record.origin == "shared":
+        return f"{'' if folder.is_finished else 'unfinished, '}shared by {len(folder.record.sources)} tasks"
     if not folder.is_finished:
         return "unfinished, tune --resume"
     result = folder.result
@@ -115,5 +129,7 @@ def _in_short(folder: RunFolder) -> str:
 def _described(folder: RunFolder) -> dict[str, Any]:
     described: dict[str, Any] = {"path": str(folder.path), "run": folder.record.model_dump(mode="json")}
     if folder.is_finished:
-        described["result"] = folder.result.model_dump(mode="json")
+        is_shared = folder.record.origin == "shared"
+        result = folder.shared_result if is_shared else folder.result
+        described["result"] = result.model_dump(mode="json")
     return described

@@ -159,4 +159,27 @@ QuantizeOption = Annotated[
         "--quantize", help="Bits for the weights of the base model; pip install 'tuningfork[quantized]'."
     ),
 ]
+LoraRankOption = Annotated[
+    int | None, _training("--lora-rank", help="Learn a LoRA adapter of this rank with every prompt.", min=1)
+]
+LoraAlphaOption = Annotated[
+    float | None,
+    _training("--lora-alpha", help="It is scaled by alpha / rank. Default: twice the rank.", min=1e-6),
+]
+LoraRateOption = Annotated[
+    list[float] | None,
+    _training(
+        "--lora-learning-rate",
+        help="Learning rate of the adapter to try; repeat for several. Default: 0.001.",
+        callback=_above_zero,
+    ),
+]
+LoraTargetOption = Annotated[
+    list[str] | None,
+    _training("--lora-target", help="End of the names of layers to change; repeat. Default: all linear."),
+]
+LoraAloneOption = Annotated[
+    bool,
+    _training("--lora-alone", help="Also try the adapter behind the text prompt, without virtual tokens."),
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Read at most this many rows.", min=1)]

@@ -50,10 +50,8 @@ def export_command(
     written = export_run(run_path, target, model=model, format=format_name.value, peft_type=peft_type)
     if as_json:
         typer.echo(json.dumps({"path": str(written), "format": format_name.value}))
-    elif format_name is FormatName.PEFT:
-        typer.echo(f"Wrote {written}: load it with peft.PeftModel.from_pretrained(base, {str(written)!r})")
-    else:
-        typer.echo(f"Wrote {written}")
+        return
+    typer.echo(_how_to_load(written, format_name))
 
 
 def import_command(
@@ -98,3 +96,20 @@ def import_command(
         typer.echo(f"Note      {warning}", err=True)
     typer.echo(f"Saved     {made.folder.path}")
     typer.echo(f'Try       tuningfork run {made.folder.path} "..."')
+
+
+def _how_to_load(written: Path, format_name: FormatName) -> str:
+    load, adapter, prompt = "peft.PeftModel.from_pretrained", written / "adapter", written / "prompt"
+    if format_name is not FormatName.PEFT:
+        return f"Wrote {written}"
+    if not adapter.is_dir():
+        return f"Wrote {written}: load it with {load}(base, {str(written)!r})"
+    lines = [
+        f"Wrote {adapter}, the weights: "
+        f"load them with base = {load}(base, {str(adapter)!r}).merge_and_unload()"
+    ]
+    if prompt.is_dir():
+        lines.append(f"Wrote {prompt}, the prompt: then {load}(base, {str(prompt)!r})")
+    else:
+        lines.append("It was learned behind the text prompt of the task, which goes in front as it is")
+    return "\n".join(lines)

@@ -1,5 +1,6 @@
 """`tuningfork tune`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from tuningfork.cli.options import (
     SplitOption,
     TargetOption,
     TestOption,
+    takes,
 )
 from tuningfork.errors import TaskError
 
@@ -33,6 +35,45 @@ DryRunOption = Annotated[
 ]
 
 
+_TRAINING: Mapping[str, tuple[Any, Any]] = {
+    "methods": (training.MethodOption, None),
+    "learning_rates": (training.RateOption, None),
+    "placements": (training.PlacementOption, None),
+    "initializations": (training.StartOption, None),
+    "start_from": (training.StartFromOption, None),
+    "objective": (training.ObjectiveOption, "auto"),
+    "label_smoothing": (training.SmoothingOption, 0.0),
+    "head": (training.HeadOption, False),
+    "num_virtual_tokens": (training.LengthOption, None),
+    "max_steps": (training.StepsOption, 100),
+    "batch_size": (training.BatchOption, 16),
+    "micro_batch_size": (training.MicroBatchOption, 16),
+    "bank_size": (training.BankOption, 8),
+    "schedule": (training.ScheduleOption, "linear"),
+    "validate_every": (training.ValidateOption, 10),
+    "patience": (training.PatienceOption, 5),
+    "checkpoint_every": (training.CheckpointOption, 10),
+    "seed": (training.SeedOption, 0),
+    "num_seeds": (training.SeedsOption, 3),
+    "num_searched_seeds": (training.SearchedSeedsOption, 1),
+    "ensemble": (training.EnsembleOption, False),
+    "refit": (training.RefitOption, "auto"),
+    "num_folds": (training.FoldsOption, 3),
+    "num_repeats": (training.RepeatsOption, 1),
+    "lora_rank": (training.LoraRankOption, None),
+    "lora_alpha": (training.LoraAlphaOption, None),
+    "lora_learning_rates": (training.LoraRateOption, None),
+    "lora_targets": (training.LoraTargetOption, None),
+    "lora_alone": (training.LoraAloneOption, False),
+    "context_cache_mb": (training.ContextCacheOption, 1024),
+    "gradient_checkpointing": (training.CheckpointingOption, False),
+    "dtype": (training.DtypeOption, "auto"),
+    "quantize": (training.QuantizeOption, "none"),
+}
+"""Options that shape the training, by name: type and default."""
+
+
+@takes(_TRAINING)
 def tune(
     context: typer.Context,
     source: SourceArgument = None,
@@ -48,37 +89,10 @@ def tune(
     split: SplitOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
-    methods: training.MethodOption = None,
-    learning_rates: training.RateOption = None,
-    placements: training.PlacementOption = None,
-    initializations: training.StartOption = None,
-    start_from: training.StartFromOption = None,
-    objective: training.ObjectiveOption = "auto",
-    label_smoothing: training.SmoothingOption = 0.0,
-    head: training.HeadOption = False,
-    num_virtual_tokens: training.LengthOption = None,
-    max_steps: training.StepsOption = 100,
-    batch_size: training.BatchOption = 16,
-    micro_batch_size: training.MicroBatchOption = 16,
-    bank_size: training.BankOption = 8,
-    schedule: training.ScheduleOption = "linear",
-    validate_every: training.ValidateOption = 10,
-    patience: training.PatienceOption = 5,
-    checkpoint_every: training.CheckpointOption = 10,
-    seed: training.SeedOption = 0,
-    num_seeds: training.SeedsOption = 3,
-    num_searched_seeds: training.SearchedSeedsOption = 1,
-    ensemble: training.EnsembleOption = False,
-    refit: training.RefitOption = "auto",
-    num_folds: training.FoldsOption = 3,
-    num_repeats: training.RepeatsOption = 1,
-    context_cache_mb: training.ContextCacheOption = 1024,
-    gradient_checkpointing: training.CheckpointingOption = False,
-    dtype: training.DtypeOption = "auto",
-    quantize: training.QuantizeOption = "none",
+    **settings: Any,
 ) -> None:
     """Tune a prompt: search, choose on validation, prove on test, save."""
-    given = dict(locals())
+    given = dict(locals()) | settings
     if (source is None) == (resume is None):
         raise TaskError(
             "give either a task file or examples to start a run, or --resume RUN to go on with one"
@@ -90,19 +104,33 @@ def tune(
         resume_run(resume, as_json=as_json)
         return
     assert source is not None
-    options = _options_of(given)
-    task = _task_of(source, options, columns=(inputs, target), test=test, is_dry_run=dry_run, as_json=as_json)
+    _start(source, given)
+
+
+def _start(source: str, given: dict[str, Any]) -> None:
+    options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
+    columns = (given["inputs"], given["target"])
+    task = _task_of(
+        source, options, columns=columns, test=given["test"], is_dry_run=is_dry_run, as_json=as_json
+    )
     # Only now: torch and transformers take seconds to load, and wrong data is told at once.
     from tuningfork.cli.tuning import start_run
 
-    start_run(task, options, runs=runs, is_dry_run=dry_run, as_json=as_json)
+    start_run(task, options, runs=given["runs"], is_dry_run=is_dry_run, as_json=as_json)
 
 
 def _options_of(given: dict[str, Any]) -> "TuneOptions":
     from tuningfork.library.run_records import TuneOptions
 
     fields = {name: value for name, value in given.items() if name in TuneOptions.model_fields}
-    several = ("methods", "learning_rates", "placements", "num_virtual_tokens")
+    several = (
+        "methods",
+        "learning_rates",
+        "placements",
+        "num_virtual_tokens",
+        "lora_learning_rates",
+        "lora_targets",
+    )
     if fields["start_from"] is not None:
         # A run may be resumed from another folder.
         fields["start_from"] = str(Path(fields["start_from"]).resolve())

@@ -14,6 +14,7 @@ from torch import Tensor
 from tuningfork.atomic import replacing
 from tuningfork.errors import FormatError
 from tuningfork.models.artefacts import (
+    AdaptedPrompt,
     DecomposedPrompt,
     EncoderDecoderPrompt,
     HeadedPrefix,
@@ -23,6 +24,7 @@ from tuningfork.models.artefacts import (
     KeyValuePrefix,
     PlacedPrompt,
     SoftPrompt,
+    UnadaptedPrompt,
 )
 from tuningfork.models.classification_head import ClassificationHead
 
@@ -116,10 +118,12 @@ def _described(artefact: SoftPrompt) -> tuple[dict[str, str], dict[str, Tensor]]
                 tensors["embeddings"] = encoder.embeddings
             read = encoder.prefix_ids if isinstance(encoder, PlacedPrompt) else encoder
             header[_PREFIX_IDS] = ",".join(map(str, read))
+        case AdaptedPrompt():
+            raise ValueError("an adapter has files of its own; save its prompt and its update apart")
     return header, tensors
 
 
-def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
+def load_artefact(path: Path) -> tuple[UnadaptedPrompt, dict[str, str]]:
     """Return the soft prompt in `path`, on the CPU in float32, and the metadata it was saved with.
 
     Raises:
@@ -144,7 +148,7 @@ def load_artefact(path: Path) -> tuple[SoftPrompt, dict[str, str]]:
 
 def _made(
     path: Path, kind: str | None, tensors: Mapping[str, Tensor], header: Mapping[str, str]
-) -> SoftPrompt:
+) -> UnadaptedPrompt:
     match kind:
         case "input_prompt":
             return _input_prompt(path, tensors)
@@ -186,16 +190,22 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _input_prompt(path: Path, tensors: Mapping[str, Tensor]) -> InputPrompt:
+    return InputPrompt(_embeddings(path, tensors))
+
+
+def _embeddings(path: Path, tensors: Mapping[str, Tensor], *, may_be_empty: bool = False) -> Tensor:
     if set(tensors) != {"embeddings"}:
         _reject_names(path, {"embeddings"}, set(tensors))
     embeddings = tensors["embeddings"]
-    if embeddings.ndim != 2 or 0 in embeddings.shape:
+    is_empty = 0 in embeddings.shape[int(may_be_empty) :]
+    if embeddings.ndim != 2 or is_empty:
         raise FormatError(f"{path}: embeddings must be (P, H), found shape {tuple(embeddings.shape)}")
-    return InputPrompt(embeddings)
+    return embeddings
 
 
 def _placed_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> PlacedPrompt:
-    embeddings = _input_prompt(path, tensors).embeddings
+    # Words alone, which an adapter may stand behind, are a prompt without a virtual token.
+    embeddings = _embeddings(path, tensors, may_be_empty=True)
     try:
         return PlacedPrompt(embeddings, _prefix_ids(path, header))
     except ValueError as error:

@@ -18,9 +18,17 @@ from tuningfork.data.hashing import hash_file
 from tuningfork.errors import FormatError, RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
+from tuningfork.library.formats.peft_lora import load_lora, save_lora
 from tuningfork.library.parts_file import load_parts, save_parts
-from tuningfork.library.run_records import MemberRecord, PromptRecord, Record, RunRecord, TuneResult
-from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.library.run_records import (
+    MemberRecord,
+    PromptRecord,
+    Record,
+    RunRecord,
+    SharedResult,
+    TuneResult,
+)
+from tuningfork.models.artefacts import AdaptedPrompt, SoftPrompt, UnadaptedPrompt
 from tuningfork.models.parts import PromptParts
 from tuningfork.tasks.task import Task, load_task, save_task
 from tuningfork.types import Combine
@@ -30,6 +38,7 @@ R = TypeVar("R", bound=Record)
 _RUN, _RESULT, _PROMPT = "run.json", "result.json", "prompt.json"
 _SOFT_PROMPT, _METRICS, _TASK = "prompt.safetensors", "metrics.jsonl", "task.yaml"
 _PARTS = "prompt.parts.safetensors"
+_ADAPTER = "adapter"
 _PREDICTIONS, _CHECKPOINTS, _TEST_READS = "test_predictions.jsonl", "checkpoints", "test_reads.jsonl"
 
 
@@ -45,6 +54,7 @@ class RunFolder:
     prompt.safetensors      its tensors, if it is soft
     prompt.parts.safetensors  what it was made of, if formats outside keep that apart
     prompt-2.safetensors    those of the next, where several answer together
+    adapter/                its LoRA adapter as a PEFT folder, if it has one
     test_predictions.jsonl  what each way of prompting answered on the test split
     result.json             the figures
     ```
@@ -94,6 +104,23 @@ class RunFolder:
             temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    @classmethod
+    def create_shared(cls, path: Path, record: RunRecord) -> "RunFolder":
+        """Make the folder `path` for a prompt that several tasks share; it has no task of its own.
+
+        Raises:
+            RunError: if there is something at `path`.
+        """
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise RunError(
+                f"{path}: there is something here already; name another folder with --output, or go on with "
+                "an unfinished one by --resume"
+            ) from error
+        write_text(path / _RUN, record.model_dump_json(indent=2))
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -148,6 +175,11 @@ class RunFolder:
         return self.path / _CHECKPOINTS / f"{candidate}.safetensors"
 
     @property
+    def adapter_path(self) -> Path:
+        """Where the LoRA adapter of the chosen prompt lies, if it has one: a PEFT folder."""
+        return self.path / _ADAPTER
+
+    @property
     def checkpoints(self) -> list[Path]:
         """Every checkpoint there is."""
         return sorted((self.path / _CHECKPOINTS).glob("*.safetensors"))
@@ -167,10 +199,15 @@ class RunFolder:
         (self.path / _PARTS).unlink(missing_ok=True)
         if parts is not None:
             save_parts(parts, self.path / _PARTS)
+        stored = len(record.text.encode())
         if prompt is not None:
-            self._save_tensors(prompt, _SOFT_PROMPT, record.method)
+            bare = prompt.prompt if isinstance(prompt, AdaptedPrompt) else prompt
+            self._save_tensors(bare, _SOFT_PROMPT, record.method)
+            stored = (self.path / _SOFT_PROMPT).stat().st_size
+        if isinstance(prompt, AdaptedPrompt):
+            stored += save_lora(prompt.update, self.adapter_path, base_model_name=self.record.model.name)
         write_text(self.path / _PROMPT, record.model_dump_json(indent=2))
-        return len(record.text.encode()) if prompt is None else (self.path / _SOFT_PROMPT).stat().st_size
+        return stored
 
     def save_members(
         self, record: PromptRecord, members: Sequence[tuple[PromptRecord, SoftPrompt]], combine: Combine
@@ -181,6 +218,8 @@ class RunFolder:
         """
         described, size = [], 0
         for number, (member, prompt) in enumerate(members, start=1):
+            if isinstance(prompt, AdaptedPrompt):
+                raise ValueError("prompts with adapters do not answer together")
             name = _SOFT_PROMPT if number == 1 else f"prompt-{number}.safetensors"
             self._save_tensors(prompt, name, member.method)
             size += (self.path / name).stat().st_size
@@ -190,7 +229,7 @@ class RunFolder:
         write_text(self.path / _PROMPT, together.model_dump_json(indent=2))
         return size
 
-    def load_members(self) -> list[tuple[MemberRecord, SoftPrompt]]:
+    def load_members(self) -> list[tuple[MemberRecord, UnadaptedPrompt]]:
         """The soft prompts that answer together, with what they are; none if one prompt answers alone.
 
         Raises:
@@ -215,8 +254,10 @@ class RunFolder:
             FormatError: if the file is damaged.
         """
         record = self._prompt_record()
-        soft = load_artefact(self.path / _SOFT_PROMPT)[0] if record.kind == "soft" else None
-        return record, soft
+        if record.kind == "text":
+            return record, None
+        bare = load_artefact(self.path / _SOFT_PROMPT)[0]
+        return record, bare if record.adapter is None else AdaptedPrompt(bare, load_lora(self.adapter_path))
 
     def load_parts(self) -> PromptParts | None:
         """What the chosen prompt was made of; None if that was not kept.
@@ -238,7 +279,18 @@ class RunFolder:
         with (self.path / _PREDICTIONS).open(encoding="utf-8") as file:
             return [json.loads(line) for line in file]
 
-    def save_result(self, result: TuneResult) -> None:
+    @property
+    def shared_result(self) -> SharedResult:
+        """What was found about a prompt that several tasks share.
+
+        Raises:
+            RunError: if it is not finished.
+        """
+        if not self.is_finished:
+            raise RunError(f"{self.path}: not finished; go on with the command that began it and --resume")
+        return self._read(_RESULT, SharedResult)
+
+    def save_result(self, result: TuneResult | SharedResult) -> None:
         """Write the result, which marks the run as finished."""
         write_text(self.path / _RESULT, result.model_dump_json(indent=2))
 
@@ -246,7 +298,7 @@ class RunFolder:
         """Note that this run reads the test set, and return how many reads by runs beside it that makes."""
         return count_test_read(self.path, test_hash)
 
-    def _save_tensors(self, prompt: SoftPrompt, name: str, method: str | None) -> None:
+    def _save_tensors(self, prompt: UnadaptedPrompt, name: str, method: str | None) -> None:
         model = self.record.model
         metadata = {
             "base_weights_sha256": model.weights,

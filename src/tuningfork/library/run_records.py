@@ -76,6 +76,16 @@ class TuneOptions(Record):
     """Parts of a cross-validation."""
     num_repeats: int = Field(default=1, ge=1)
     """Cross-validations, each with other parts; the settings are judged by all of them together."""
+    lora_rank: int | None = Field(default=None, ge=1)
+    """Rank of the LoRA adapter that is learned with every prompt; None learns none."""
+    lora_alpha: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The adapter is scaled by alpha / rank; None takes twice the rank."""
+    lora_learning_rates: tuple[LearningRate, ...] = ()
+    """Peak learning rates of the adapter to try; empty takes the usual one."""
+    lora_targets: tuple[str, ...] = ()
+    """Layers to change, by the ends of their names; empty changes every linear layer."""
+    lora_alone: bool = False
+    """Whether LoRA behind the text prompt is tried too, without virtual tokens."""
     context_cache_mb: int = Field(default=1024, ge=0)
     """Memory for words of rows that are read once, where training does not change them; in 10^6 bytes."""
     gradient_checkpointing: bool = False
@@ -135,11 +145,26 @@ class CompositionRecord(Record):
     parts: tuple[PartRecord, ...]
 
 
+class SourceRecord(Record):
+    """One task that several are learned with."""
+
+    task: str
+    task_hash: str
+    data_hash: str
+    test_hash: str
+    num_train: int
+    num_validation: int
+    left_out: int
+    """Rows that are in the test set of some of the tasks; none was learned from."""
+    teacher: str = ""
+    """Hash of the prompt that it was distilled from; empty if there was none."""
+
+
 class RunRecord(Record):
     """What a run is: written once, when it starts."""
 
     format: int = 1
-    origin: Literal["tune", "import", "compose"] = "tune"
+    origin: Literal["tune", "import", "compose", "shared"] = "tune"
     created: str
     options: TuneOptions
     model: ModelRecord
@@ -149,7 +174,60 @@ class RunRecord(Record):
     start_hash: str = ""
     """SHA-256 of the prompt of another run that tuning starts from; empty if it starts from none."""
     composition: CompositionRecord | None = None
+    sources: tuple[SourceRecord, ...] = ()
+    """Tasks that the prompt, or the one it starts from, was learned with; none for a task's own prompt."""
+    sampling: str = ""
+    """How rows were drawn from several tasks; empty where there is one."""
     environment: dict[str, str]
+
+
+class SourceResult(Record):
+    """What a shared prompt brought one of its tasks, on rows held out; in nats."""
+
+    task: str
+    log_loss_before: float
+    log_loss: float
+
+
+class SharedResult(Record):
+    """What learning one prompt for several tasks found."""
+
+    tasks: tuple[SourceResult, ...]
+    steps: int
+    best_step: int
+    trained_parameters: int
+    stored_bytes: int
+    peak_memory_bytes: int
+    base_is_unchanged: bool | None = None
+    """None where a copy was changed."""
+    seconds: float
+
+
+class InstructionRecord(Record):
+    """What an instruction-tuned copy of a base model was made of."""
+
+    format: int = 1
+    created: str
+    base: ModelRecord
+    options: TuneOptions
+    """With a LoRA rank, an update of that rank was merged into the weights; else all were trained."""
+    sources: tuple[SourceRecord, ...]
+    sampling: str
+    prompts: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the soft prompts that stood in front, by task; in front of others stood words."""
+    environment: dict[str, str]
+    result: SharedResult | None = None
+    """None until it is finished."""
+
+
+class AdapterRecord(Record):
+    """The LoRA adapter that belongs to a prompt; it has no dropout."""
+
+    rank: int
+    alpha: float
+    learning_rate: float
+    targets: tuple[str, ...] = ()
+    """Layers that are changed, by the ends of their names; empty is every linear layer."""
 
 
 class MemberRecord(Record):
@@ -184,6 +262,7 @@ class PromptRecord(Record):
     members: tuple[MemberRecord, ...] = ()
     """Prompts that answer together, this one first; none if it answers alone."""
     combine: Combine | None = None
+    adapter: AdapterRecord | None = None
 
 
 class WayRecord(Record):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tuningfork.models.classification_head import ClassificationHead
+from tuningfork.models.low_rank import LowRankUpdate
 from tuningfork.types import TokenIds
 
 
@@ -281,7 +282,7 @@ class EncoderDecoderPrompt:
         return EncoderDecoderPrompt(read, self.decoder.detached())
 
 
-SoftPrompt = (
+UnadaptedPrompt = (
     InputPrompt
     | KeyValuePrefix
     | HeadedPrefix
@@ -291,9 +292,36 @@ SoftPrompt = (
     | DecomposedPrompt
     | EncoderDecoderPrompt
 )
+"""Prompts of a network whose weights act as they are."""
 
 
-def without_head(segment: TokenIds | SoftPrompt) -> tuple[TokenIds | SoftPrompt, ClassificationHead | None]:
+@dataclass(frozen=True, slots=True, eq=False)
+class AdaptedPrompt:
+    """A prompt, and a low-rank update of the network that runs it and the rows behind it."""
+
+    prompt: UnadaptedPrompt
+    update: LowRankUpdate
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P."""
+        return self.prompt.num_virtual_tokens
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, in a fixed order."""
+        return [*self.prompt.tensors(), *self.update.tensors()]
+
+    def detached(self) -> "AdaptedPrompt":
+        """A copy without autograd history."""
+        return AdaptedPrompt(self.prompt.detached(), self.update.detached())
+
+
+SoftPrompt = UnadaptedPrompt | AdaptedPrompt
+
+
+def without_head(
+    segment: TokenIds | UnadaptedPrompt,
+) -> tuple[TokenIds | UnadaptedPrompt, ClassificationHead | None]:
     """What stands in front of the head of a prompt, and the head; or `segment` as it is, and None."""
     match segment:
         case HeadedPrefix(prefix=prompt, head=head) | HeadedPrompt(prompt=prompt, head=head):

@@ -1,7 +1,7 @@
 """The frozen model: what every prompt is tuned for, scored by and run on."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import cast
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, ModelError, PromptError
 from tuningfork.models.architecture import Architecture, architecture_of
-from tuningfork.models.artefacts import InputPrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import AdaptedPrompt, InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
 from tuningfork.models.encoder import EncoderPath
@@ -22,6 +22,7 @@ from tuningfork.models.encoder_support import probe_encoder
 from tuningfork.models.head import LogitsHead
 from tuningfork.models.identity import BaseIdentity, identify
 from tuningfork.models.instance import answer_start
+from tuningfork.models.low_rank import applied, check_update
 from tuningfork.models.mixing import mixed_batches
 from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenChooser
 from tuningfork.models.plain import PlainPath
@@ -164,15 +165,41 @@ class FrozenModel:
         """Embeddings (T, H) of `ids` (T), exactly what the network accepts as `inputs_embeds`."""
         return embed_segment(self.network, ids)
 
-    def prefix(self, segments: Sequence[Segment]) -> PrefixState:
+    def prefix(self, segments: Sequence[Segment | AdaptedPrompt]) -> PrefixState:
         """Read token ids and soft prompts in order, once; differentiable in the soft prompts.
 
         Raises:
-            PromptError: if a soft prompt does not fit this model, or a key-value prefix is not in front.
+            PromptError: if a soft prompt does not fit this model, or a key-value prefix or an adapted prompt
+                is not in front.
         """
-        if any(isinstance(segment, KeyValuePrefix) and None in segment.layers for segment in segments):
-            return self._late_path().prefix(segments)
-        return self._path.prefix(segments)
+        rest = [segment for segment in segments if not isinstance(segment, AdaptedPrompt)]
+        if len(rest) < len(segments):
+            first = segments[0]
+            if not isinstance(first, AdaptedPrompt) or len(rest) < len(segments) - 1:
+                raise PromptError("a prompt with an adapter must be the first segment, and the only such one")
+            return self._adapted_prefix(first, rest)
+        if any(isinstance(segment, KeyValuePrefix) and None in segment.layers for segment in rest):
+            return self._late_path().prefix(rest)
+        return self._path.prefix(rest)
+
+    def _adapted_prefix(self, adapted: AdaptedPrompt, behind: Sequence[Segment]) -> PrefixState:
+        update = adapted.update.mapped(lambda tensor: tensor.to(self.device))
+        check_update(self.network, update)
+        with applied(self.network, update):
+            state = self.prefix([adapted.prompt, *behind])
+        # What the network makes of words changes with the update.
+        return replace(state, update=update, context_key=None)
+
+    def _as_adapted(self, prefixes: Sequence[PrefixState]) -> AbstractContextManager[None]:
+        """The network as the prompts behind `prefixes` have it.
+
+        Raises:
+            PromptError: if they have it differently.
+        """
+        first, *others = [prefix.update for prefix in prefixes]
+        if any(update is not first for update in others):
+            raise PromptError("rows whose prompts have different adapters cannot be mixed in one batch")
+        return applied(self.network, first)
 
     def prefixes(self, prompts: Sequence[SoftPrompt]) -> list[PrefixState]:
         """Read soft prompts, each as `prefix` would by itself, side by side where the model can.
@@ -180,9 +207,10 @@ class FrozenModel:
         Raises:
             PromptError: if one of them does not fit this model.
         """
-        is_late = any(isinstance(prompt, KeyValuePrefix) and None in prompt.layers for prompt in prompts)
-        if isinstance(self._path, SharedPrefixPath) and not is_late:
-            return self._path.prefixes(prompts)
+        plain = [prompt for prompt in prompts if not isinstance(prompt, AdaptedPrompt)]
+        is_late = any(isinstance(prompt, KeyValuePrefix) and None in prompt.layers for prompt in plain)
+        if isinstance(self._path, SharedPrefixPath) and len(plain) == len(prompts) and not is_late:
+            return self._path.prefixes(plain)
         return [self.prefix([prompt]) for prompt in prompts]
 
     def states_before(self, layer: int, tokens: Tensor) -> Tensor:
@@ -239,7 +267,9 @@ class FrozenModel:
         """
         if not isinstance(self._path, SharedPrefixPath):
             raise PromptError(f"features of rows are not read by {self.name}: {self.support.reason}")
-        return self._path.features(rows, self._checked(rows, prefix, extra=0)[0], layers)
+        checked = self._checked(rows, prefix, extra=0)
+        with self._as_adapted(checked):
+            return self._path.features(rows, checked[0], layers)
 
     def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
         """Next-token logits (N, V) in float32 after the tokens of the prompt itself named by `at`.
@@ -252,7 +282,8 @@ class FrozenModel:
         """
         if any(not 0 <= position < prefix.num_tokens for position in at):
             raise ValueError(f"a prompt of {prefix.num_tokens} tokens has no position {list(at)}")
-        return self._path.prompt_logits(prefix, at)
+        with self._as_adapted([prefix]):
+            return self._path.prompt_logits(prefix, at)
 
     def logits(self, rows: Sequence[TokenIds], prefix: Prefixes, at: Sequence[Sequence[int]]) -> Tensor:
         """Next-token logits (N, V) in float32 after the tokens of each row named by `at`; nothing else.
@@ -270,7 +301,8 @@ class FrozenModel:
                 raise ValueError(f"a row of {len(row)} tokens has no position {list(positions)}")
         starts = [answer_start(*pair) for pair in zip(at, rows, strict=True)]
         prefixes = self._checked_words(rows, prefix, extra=0, answer_starts=starts)
-        return self._path.logits(rows, prefixes, at)
+        with self._as_adapted(prefixes):
+            return self._path.logits(rows, prefixes, at)
 
     def choice_log_probabilities(
         self,
@@ -294,7 +326,8 @@ class FrozenModel:
         prefixes = self._checked_choices(rows, prefix, choices)
         if len(prefixes) > 1 and any(state.head is not None for state in prefixes):
             raise PromptError("rows with heads of their own cannot be mixed in one batch")
-        scores = self._path.score(rows, prefixes, choices)
+        with self._as_adapted(prefixes):
+            scores = self._path.score(rows, prefixes, choices)
         if not normalizes_length or prefixes[0].head is not None:
             return scores
         return scores / torch.tensor([len(choice) for choice in choices], device=scores.device)
@@ -345,7 +378,8 @@ class FrozenModel:
         answers: list[list[int]] = [[] for _ in rows]
         for indices, states in mixed_batches([len(row) for row in rows], prefixes, batch_size):
             choose = TokenChooser(sampling, [sampling.seed + i for i in indices])
-            made = self._path.generate([rows[i] for i in indices], states, choose)
+            with self._as_adapted(states):
+                made = self._path.generate([rows[i] for i in indices], states, choose)
             for index, tokens in zip(indices, made, strict=True):
                 answers[index] = tokens
         return answers

@@ -71,7 +71,7 @@ def load_model(
     place = _device(device)
     check_quantization(quantize, place)
     how = None if quantize == "none" else partial(quantized_loading, quantize, place, _DTYPES.get(dtype))
-    with _quiet_transformers():
+    with quiet_transformers():
         network, tokenizer = _read(_resolve(name), name, how)
     stored = network.dtype
     if is_quantized(network):
@@ -155,8 +155,8 @@ def _read(
         kind = architecture_of(config)
         if how is not None and kind != "decoder":
             raise ModelError(
-                f"{name} is an {kind} model ({config.model_type}); 8 and 4 bits are for decoder models, leave "
-                "out --quantize"
+                f"{name} is an {kind} model ({config.model_type}); 8 and 4 bits are for decoder models, so "
+                "leave out --quantize"
             )
         settings = {
             "config": config,
@@ -204,7 +204,7 @@ def _is_hub_reachable() -> bool:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No progress bars and no warnings: what matters is said in one line by this module."""
     shown, verbosity = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]

@@ -7,11 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.models.artefacts import UnadaptedPrompt
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TokenIds
 
-Segment = TokenIds | SoftPrompt
+Segment = TokenIds | UnadaptedPrompt
 
 
 @dataclass(frozen=True, slots=True)

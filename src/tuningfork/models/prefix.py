@@ -13,6 +13,7 @@ from transformers.cache_utils import DynamicLayer
 from tuningfork.models.artefacts import InstancePrompt
 from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.late import EmptySlots, PartialCache
+from tuningfork.models.low_rank import LowRankUpdate
 
 KeyValues = tuple[Tensor, Tensor]
 
@@ -28,7 +29,7 @@ class PrefixState:
     (P, H), stand in front of its decoder; `num_tokens` counts the first. All keep their autograd history,
     and so does what changes the rows that follow: `instance`, where the prompt depends on the row; `virtual`,
     virtual tokens (P, H) for places in the rows; `offsets` (M, H), added to the first tokens of each row;
-    `head`, which tells labels apart.
+    `head`, which tells labels apart; `update`, a change of the network that runs them.
     """
 
     num_tokens: int
@@ -40,6 +41,7 @@ class PrefixState:
     offsets: Tensor | None = None
     head: ClassificationHead | None = None
     decoder: Tensor | None = None
+    update: LowRankUpdate | None = None
     empty: EmptySlots | None = None
     """Slots that some layers leave out: those of tokens that enter above them."""
     first_word: int | None = None
@@ -69,10 +71,14 @@ class PrefixState:
         Micro-batches add their gradients into these leaves, and `backward_into` sends the sum through the
         prompt once, however many micro-batches a step has.
         """
-        return self._mapped(lambda tensor: tensor.detach().float().requires_grad_(tensor.requires_grad))
+
+        def leaf(tensor: Tensor) -> Tensor:
+            return tensor.detach().float().requires_grad_(tensor.requires_grad)
+
+        return replace(self._mapped(leaf), update=None if self.update is None else self.update.mapped(leaf))
 
     def to(self, dtype: torch.dtype) -> "PrefixState":
-        """The same state in another number format; differentiable."""
+        """The same state in another number format, but for its update; differentiable."""
         return self._mapped(lambda tensor: tensor.to(dtype))
 
     def tensors(self) -> list[Tensor]:
@@ -80,8 +86,9 @@ class PrefixState:
         found = [tensor for pair in self.layers if pair is not None for tensor in pair]
         single = (self.embeddings, self.states, self.virtual, self.offsets, self.decoder)
         found += [tensor for tensor in single if tensor is not None]
-        found += [] if self.instance is None else self.instance.tensors()
-        return found if self.head is None else [*found, *self.head.tensors()]
+        for part in (self.instance, self.head, self.update):
+            found += [] if part is None else part.tensors()
+        return found
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> "PrefixState":
         layers = tuple(None if pair is None else (change(pair[0]), change(pair[1])) for pair in self.layers)

@@ -26,7 +26,7 @@ from tuningfork.models.artefacts import (
     InstancePrompt,
     KeyValuePrefix,
     PlacedPrompt,
-    SoftPrompt,
+    UnadaptedPrompt,
     without_head,
 )
 from tuningfork.models.batch import pad_rows
@@ -94,7 +94,7 @@ class SharedPrefixPath:
             state, num_tokens=state.num_tokens + len(states), layers=cache_layers(cache), states=states
         )
 
-    def prefixes(self, prompts: Sequence[SoftPrompt]) -> list[PrefixState]:
+    def prefixes(self, prompts: Sequence[UnadaptedPrompt]) -> list[PrefixState]:
         """Read `prompts`, each by itself, in as few forwards as possible; differentiable in them.
 
         Raises:
@@ -145,13 +145,18 @@ class SharedPrefixPath:
     def _context_key(self, segments: Sequence[Segment]) -> Hashable:
         """What rows' words are read behind, if neither a prompt in training nor the network changes it."""
         first, *rest = segments or [()]
-        if rest or any(parameter.requires_grad for parameter in self._network.parameters()):
+        if rest or self._learns_weights(None):
             return None
         if isinstance(first, InstancePrompt) and not first.front.requires_grad:
             return first.front.detach().cpu().numpy().tobytes()
         if isinstance(first, PlacedPrompt) and min(first.prefix_ids, default=0) >= 0:
             return first.prefix_ids
         return None
+
+    def _learns_weights(self, prefix: PrefixState | None) -> bool:
+        """Whether what the network makes of words is learned, behind `prefix` or in general."""
+        has_update = prefix is not None and prefix.update is not None
+        return has_update or any(parameter.requires_grad for parameter in self._network.parameters())
 
     def prompt_logits(self, prefix: PrefixState, at: Sequence[int]) -> Tensor:
         """Next-token logits (N, V) after the tokens of the prompt named by `at`; nothing is run again."""
@@ -357,11 +362,10 @@ class SharedPrefixPath:
             num_read=num_words,
         )
 
-    @torch.no_grad()
     def _read_words(
         self, words: Sequence[TokenIds], prefix: PrefixState, layers_read: Sequence[int] = (0,)
     ) -> list[ReadWords]:
-        """Read `words` behind `prefix`, without gradients, as far as they were not kept."""
+        """Read `words` behind `prefix`, as far as they were not kept; differentiable in weights alone."""
         keys = [(prefix.context_key, tuple(layers_read), tuple(row)) for row in words]
         kept = [None if prefix.context_key is None else self.contexts.get(key) for key in keys]
         missing = [index for index, read in enumerate(kept) if read is None]
@@ -379,7 +383,8 @@ class SharedPrefixPath:
         self, words: Sequence[TokenIds], prefix: PrefixState, layers_read: Sequence[int]
     ) -> list[ReadWords]:
         batch, (cache, _) = pad_rows(words, device=self.device), self._cache_for(words, [prefix])
-        output = self._call(embed_ids(self._network, batch.ids), cache, output_hidden_states=True)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns_weights(prefix)):
+            output = self._call(embed_ids(self._network, batch.ids), cache, output_hidden_states=True)
         features = mean_states(output.hidden_states, batch.lengths, layers_read)
         lengths = batch.lengths.tolist()
         return split_rows(cache_layers(cache), output.last_hidden_state, features, lengths, prefix.num_tokens)

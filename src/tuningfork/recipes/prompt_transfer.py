@@ -16,6 +16,7 @@ from torch.nn.functional import cosine_similarity
 
 from tuningfork.errors import RunError, TuningForkError
 from tuningfork.library.run_folder import RunFolder
+from tuningfork.library.run_records import SourceRecord
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.environment import identity_of
@@ -59,6 +60,15 @@ def prompt_hash(path: str | None) -> str:
         return ""
     tokens = _virtual_tokens(RunFolder.open(Path(path)))
     return hashlib.sha256(tokens.contiguous().numpy().tobytes()).hexdigest()
+
+
+def sources_behind(path: str | None) -> tuple[SourceRecord, ...]:
+    """The tasks that the prompt of the run at `path` was learned with; none if there is no path.
+
+    Raises:
+        RunError: if there is no such run.
+    """
+    return () if path is None else RunFolder.open(Path(path)).record.sources
 
 
 def rank_sources(target: Path, sources: Iterable[Path]) -> list[Similarity]:

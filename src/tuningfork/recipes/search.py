@@ -28,6 +28,7 @@ from tuningfork.training.loop import (
     train_bank,
 )
 from tuningfork.tuning.soft.method import KINDS_WITH_OWN_FORWARDS
+from tuningfork.tuning.weights.low_rank import WithLowRank
 from tuningfork.types import TrainingRow
 
 _RUNGS = (0.25, 0.5, 1.0)
@@ -230,7 +231,12 @@ class Search:
     def _banks(self, jobs: Sequence[_Job]) -> list[list[int]]:
         """Which of `jobs` run side by side, in the order of the first of each."""
         size = self._space.options.bank_size if self._space.model.support.path == "shared" else 1
-        alone = [p for p, job in enumerate(jobs) if job.candidate.method.kind in KINDS_WITH_OWN_FORWARDS]
+        alone = [
+            place
+            for place, job in enumerate(jobs)
+            if job.candidate.method.kind in KINDS_WITH_OWN_FORWARDS
+            or isinstance(job.candidate.method, WithLowRank)
+        ]
         shared = [place for place in range(len(jobs)) if place not in alone]
         banks = [shared[start : start + size] for start in range(0, len(shared), size)]
         return sorted([*banks, *([place] for place in alone)])

@@ -13,6 +13,7 @@ from tuningfork.data.example import Example
 from tuningfork.errors import PromptError, TaskError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.recipes.adapters import with_adapters
 from tuningfork.recipes.arrangement import (
     REPLACING_TEXT,
     Arrangement,
@@ -27,7 +28,7 @@ from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.loop import Candidate, Validate
-from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
+from tuningfork.training.objectives import ChoiceObjective, Objective, ScoredObjective, TokenObjective
 from tuningfork.tuning.soft.defaults import (
     LEARNING_RATES,
     NUM_PLACED_TOKENS,
@@ -39,6 +40,7 @@ from tuningfork.tuning.soft.headed import Headed
 from tuningfork.tuning.soft.initializers import Start, initial_embeddings
 from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS, get_soft_method
+from tuningfork.tuning.weights.low_rank import WordsAlone
 from tuningfork.types import TokenIds, TrainingRow
 
 
@@ -141,7 +143,7 @@ def search_space(
     )
 
 
-def objective_of(prepared: Prepared, options: TuneOptions) -> Objective:
+def objective_of(prepared: Prepared, options: TuneOptions) -> ScoredObjective:
     """The loss that a task is trained with.
 
     Raises:
@@ -200,6 +202,8 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
                             initialization=start.initialization,
                         )
                     )
+    text = _text_alone(space) if space.options.lora_alone else None
+    candidates = with_adapters(candidates, space.model, space.options, text)
     return list({candidate.name: candidate for candidate in candidates}.values())
 
 
@@ -223,6 +227,20 @@ def _name(
     if len(options.num_virtual_tokens) > 1:
         parts.append(f"p{start.num_replacing_text}")
     return "-".join([*parts, f"lr{arguments.learning_rate:g}", f"seed{arguments.seed}"])
+
+
+def _text_alone(space: SearchSpace) -> Candidate:
+    """The text prompt as it is, for an adapter to learn behind."""
+    if "front" not in space.rows:
+        raise PromptError("--lora-alone learns behind the text prompt; add --placement front")
+    return Candidate(
+        name="text",
+        method=WordsAlone(space.text_ids),
+        embeddings=torch.zeros(0, space.model.hidden_size),
+        arguments=_arguments(space.options, 1.0, space.options.seed),
+        objective=space.objective,
+        room=space.room,
+    )
 
 
 def _methods(space: SearchSpace, placement: Placement) -> list[SoftMethod]:

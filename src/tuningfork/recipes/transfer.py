@@ -11,12 +11,13 @@ from tuningfork.library.formats.detection import Format, find_format
 from tuningfork.library.formats.imported import Imported
 from tuningfork.library.formats.npy import export_npy, import_npy
 from tuningfork.library.formats.peft_config import PEFT_TYPES
+from tuningfork.library.formats.peft_lora import save_lora
 from tuningfork.library.formats.peft_read import BASE_WEIGHTS, import_peft
 from tuningfork.library.formats.peft_write import export_peft
 from tuningfork.library.formats.tensor_files import shown
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import PromptRecord, RunRecord, TuneOptions
-from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, SoftPrompt
+from tuningfork.models.artefacts import AdaptedPrompt, HeadedPrefix, InputPrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model, model_folder
 from tuningfork.recipes.arrangement import row_format
@@ -56,6 +57,9 @@ def export_run(
         format: whose.
         peft_type: as which of PEFT's types; None takes the one that needs nothing but the prompt.
 
+    PEFT runs a prompt or an adapter, not both. So a prompt with an adapter becomes two folders in `output`,
+    `prompt` and `adapter`; one whose adapter stands behind the text prompt becomes `adapter` alone.
+
     Raises:
         FormatError: if the run chose a text prompt, the format does not hold its prompt, or the model's
             layers do not fit PEFT's layout.
@@ -75,25 +79,37 @@ def export_run(
             f"{base.name}: not the base model that {path} was tuned for (other {', '.join(changed)}); "
             "name the right one with --model"
         )
-    task = folder.task
-    notes = {
-        "task": task.name,
-        "prompt_template": task.prompt,
-        "replaces": str(
-            base.tokenizer.decode(RowRenderer(task, base.tokenizer, **row_format(base)).prefix_ids)
-        ),
-        BASE_WEIGHTS: folder.record.model.weights,
-        "method": record.method or "",
+    bare, target = prompt, output
+    if isinstance(prompt, AdaptedPrompt):
+        bare, target = prompt.prompt, output / "prompt"
+    if bare.num_virtual_tokens:
+        export_peft(
+            bare,
+            target,
+            config=base.network.config,
+            base_model_name=base.name,
+            notes=_notes(folder, record, base),
+            peft_type=peft_type,
+            parts=folder.load_parts(),
+        )
+    if isinstance(prompt, AdaptedPrompt):
+        save_lora(prompt.update, output / "adapter", base_model_name=base.name)
+    return output
+
+
+def _notes(folder: RunFolder, record: PromptRecord, base: FrozenModel) -> dict[str, str]:
+    """What a reader of the folder should know of the prompt."""
+    notes = {BASE_WEIGHTS: folder.record.model.weights, "method": record.method or ""}
+    if sources := folder.record.sources:
+        notes["learned_with"] = ", ".join(source.task for source in sources)
+    if folder.record.origin == "shared":
+        return notes
+    words = RowRenderer(folder.task, base.tokenizer, **row_format(base)).prefix_ids
+    return notes | {
+        "task": folder.task.name,
+        "prompt_template": folder.task.prompt,
+        "replaces": str(base.tokenizer.decode(words)),
     }
-    return export_peft(
-        prompt,
-        output,
-        config=base.network.config,
-        base_model_name=base.name,
-        notes=notes,
-        peft_type=peft_type,
-        parts=folder.load_parts(),
-    )
 
 
 def import_prompt(

@@ -29,10 +29,11 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.models.prefix import PrefixState
+from tuningfork.recipes.adapters import adapter_record
 from tuningfork.recipes.advice import advise
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import prepare
-from tuningfork.recipes.prompt_transfer import prompt_hash
+from tuningfork.recipes.prompt_transfer import prompt_hash, sources_behind
 from tuningfork.recipes.proof import (
     Way,
     baseline_ways,
@@ -171,6 +172,7 @@ class _Tuning:
             test_hash=self._prepared.test_hash,
             task_hash=task_hash(self._prepared.task),
             start_hash=prompt_hash(self._options.start_from),
+            sources=sources_behind(self._options.start_from),
             environment=describe_environment(),
         )
 
@@ -313,6 +315,7 @@ class _Tuning:
             num_tokens=chosen.prompt.num_virtual_tokens,
             placement=candidate.placement,
             num_placed_tokens=space.rows[candidate.placement].arrangement.num_placed_tokens,
+            adapter=adapter_record(candidate),
         )
 
     def _finish(

@@ -142,18 +142,13 @@ class Training:
 
     def step(self) -> StepFinished:
         """Take one optimizer step."""
-        return step_together([self])[0]
+        started = time.perf_counter()
+        loss = self._gradients(self._draw())
+        return self.end_step(loss, time.perf_counter() - started)
 
     def begin_step(self) -> PromptBatch:
         """The prompt as it is now, and the rows that it learns from next."""
-        method, module = self._candidate.method, self._module
-        set_learning_rate(self._optimizer, learning_rate_at(self.progress.step, self.arguments))
-        self._optimizer.zero_grad(set_to_none=True)
-        rows = [self._rows[self._row_indices[drawn]] for drawn in self._sampler.next_batch()]
-        with self._drawing():
-            prompt = method.materialize(module)
-        own_loss = partial(method.own_loss, self._model, module) if isinstance(method, AddsLoss) else None
-        return PromptBatch(prompt, rows, own_loss)
+        return self._batch(self._draw())
 
     def end_step(self, loss: float, seconds: float) -> StepFinished:
         """Take the step that the gradients say; `loss` and `seconds` are what they came with and cost."""
@@ -178,8 +173,7 @@ class Training:
         """Score the prompt as it is now, keep it if it is the best, and judge whether to go on."""
         started = time.perf_counter()
         with torch.no_grad():
-            prompt = self._candidate.method.materialize(self._module)
-            validation = validate(self._model.prefix([prompt]))
+            validation = self._judged(validate)
         progress = self.progress
         is_best = progress.best is None or self._selection(validation) > self._selection(progress.best)
         oriented = self._oriented(validation.metric)
@@ -240,6 +234,33 @@ class Training:
         self._module.load_state_dict(current)
         trained = sum(parameter.numel() for parameter in self._module.parameters())
         return TrainingOutcome(self._candidate, self.progress, prompt, trained, parts)
+
+    def _draw(self) -> list[int]:
+        """Get ready for a step; return which rows it sees."""
+        set_learning_rate(self._optimizer, learning_rate_at(self.progress.step, self.arguments))
+        self._optimizer.zero_grad(set_to_none=True)
+        return [self._row_indices[drawn] for drawn in self._sampler.next_batch()]
+
+    def _batch(self, indices: Sequence[int]) -> PromptBatch:
+        method, module = self._candidate.method, self._module
+        with self._drawing():
+            prompt = method.materialize(module)
+        own_loss = partial(method.own_loss, self._model, module) if isinstance(method, AddsLoss) else None
+        return PromptBatch(prompt, [self._rows[index] for index in indices], own_loss)
+
+    def _gradients(self, batch: Sequence[int]) -> float:
+        """Add the gradient of the mean loss of the rows of `batch`; return that loss."""
+        (loss,) = accumulate_bank(
+            self._model,
+            [self._batch(batch)],
+            micro_batch_size=self.arguments.micro_batch_size,
+            objective=self.objective,
+        )
+        return loss
+
+    def _judged(self, validate: Validate) -> Validation:
+        """What held-out rows say of the prompt as it is now."""
+        return validate(self._model.prefix([self._candidate.method.materialize(self._module)]))
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
@@ -316,8 +337,10 @@ def train_bank(
 
 def step_together(trainings: Sequence[Training]) -> list[StepFinished]:
     """Take one step of each of `trainings`, all rows in the same forwards."""
-    started = time.perf_counter()
     first = trainings[0]
+    if len(trainings) == 1:
+        return [first.step()]
+    started = time.perf_counter()
     losses = accumulate_bank(
         first.model,
         [training.begin_step() for training in trainings],

@@ -25,15 +25,20 @@ class Objective(Protocol):
         """One loss (N,) in nats for each counted thing, in the order of `rows`."""
 
 
-def row_losses(model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
-    """Cross-entropy (N,) of every label token of `rows`, in order; no other logits are computed.
+class ScoredObjective(Objective, Protocol):
+    """An objective whose losses are those of scores among which one is right."""
 
-    `prefix` is one state for all rows or one for each.
-    """
-    inputs = [row.ids[: row.label_positions[-1]] for row in rows]
-    logits = model.logits(inputs, prefix, [[p - 1 for p in row.label_positions] for row in rows])
-    targets = torch.tensor([row.ids[p] for row in rows for p in row.label_positions], device=logits.device)
-    return cross_entropy(logits, targets, reduction="none")
+    def scores(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
+        """Scores (N, C), a row of them for each counted thing; their softmax is what the model believes."""
+
+    def losses_of(self, scores: Tensor, rows: Sequence[TrainingRow]) -> Tensor:
+        """The losses (N,) of `scores` (N, C) of `rows`."""
+
+
+def row_losses(model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
+    """Cross-entropy (N,) of every label token of `rows`, in order; no other logits are computed."""
+    objective = TokenObjective()
+    return objective.losses_of(objective.scores(model, prefix, rows), rows)
 
 
 class TokenObjective:
@@ -48,6 +53,16 @@ class TokenObjective:
     def losses(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
         """Cross-entropy (N,) of every label token of `rows`, in order."""
         return row_losses(model, prefix, rows)
+
+    def scores(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
+        """Logits (N, V) that predict every label token of `rows`, in order."""
+        inputs = [row.ids[: row.label_positions[-1]] for row in rows]
+        return model.logits(inputs, prefix, [[p - 1 for p in row.label_positions] for row in rows])
+
+    def losses_of(self, scores: Tensor, rows: Sequence[TrainingRow]) -> Tensor:
+        """Cross-entropy (N,) of the label tokens by `scores` (N, V)."""
+        targets = [row.ids[p] for row in rows for p in row.label_positions]
+        return cross_entropy(scores, torch.tensor(targets, device=scores.device), reduction="none")
 
 
 class ChoiceObjective:
@@ -82,16 +97,24 @@ class ChoiceObjective:
         Raises:
             ValueError: if a row has no choice, or does not end in it.
         """
-        right = [row.choice for row in rows if row.choice is not None]
-        if len(right) != len(rows):
-            raise ValueError("every row needs its choice to be told apart from the others")
-        inputs = [self._input_of(row, index) for row, index in zip(rows, right, strict=True)]
-        scores = model.choice_log_probabilities(
+        return self.losses_of(self.scores(model, prefix, rows), rows)
+
+    def scores(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
+        """Log-probability (B, C) of each label behind each row.
+
+        Raises:
+            ValueError: if a row has no choice, or does not end in it.
+        """
+        inputs = [self._input_of(row, index) for row, index in zip(rows, _right(rows), strict=True)]
+        return model.choice_log_probabilities(
             inputs, prefix, self._choices, normalizes_length=self._normalizes_length
         )
+
+    def losses_of(self, scores: Tensor, rows: Sequence[TrainingRow]) -> Tensor:
+        """Cross-entropy (B,) of each row's label by `scores` (B, C)."""
         return cross_entropy(
             scores,
-            torch.tensor(right, device=scores.device),
+            torch.tensor(_right(rows), device=scores.device),
             reduction="none",
             label_smoothing=self._label_smoothing,
         )
@@ -101,3 +124,10 @@ class ChoiceObjective:
         if row.ids[-len(choice) :] != choice:
             raise ValueError(f"a row of choice {index} must end in {choice}, found {row.ids[-len(choice) :]}")
         return row.ids[: -len(choice)]
+
+
+def _right(rows: Sequence[TrainingRow]) -> list[int]:
+    right = [row.choice for row in rows if row.choice is not None]
+    if len(right) != len(rows):
+        raise ValueError("every row needs its choice to be told apart from the others")
+    return right

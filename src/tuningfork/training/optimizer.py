@@ -17,7 +17,8 @@ def build_optimizer(method: SoftMethod, module: nn.Module, arguments: TrainingAr
     """
     parameters = dict(module.named_parameters())
     factors = method.rate_factors if isinstance(method, HasRateFactors) else {}
-    if unknown := sorted(factors.keys() - parameters.keys()):
+    held = {name: {p for p in parameters if p == name or p.startswith(f"{name}.")} for name in factors}
+    if unknown := sorted(name for name, found in held.items() if not found):
         raise ValueError(
             f"{method.name} has a rate factor for {unknown[0]!r}, expected one of {sorted(parameters)}"
         )
@@ -25,7 +26,8 @@ def build_optimizer(method: SoftMethod, module: nn.Module, arguments: TrainingAr
         raise ValueError(f"rate factors of {method.name} must be above 0, found {wrong}")
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in parameters.items():
-        groups.setdefault(factors.get(name, 1.0), []).append(parameter)
+        of_name = [factors[held_by] for held_by, found in held.items() if name in found]
+        groups.setdefault(of_name[0] if of_name else 1.0, []).append(parameter)
     optimizer = torch.optim.AdamW(
         [{"params": group, _FACTOR: factor} for factor, group in groups.items()],
         weight_decay=arguments.weight_decay,

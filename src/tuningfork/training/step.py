@@ -23,6 +23,8 @@ class PromptBatch:
     rows: Sequence[TrainingRow]
     own_loss: OwnLoss | None = None
     """What is added to the mean loss of the rows; it looks at the prompt alone."""
+    share: float = 1.0
+    """What the mean counts for in a larger batch that other rows belong to as well."""
 
 
 def accumulate_gradients(
@@ -33,9 +35,13 @@ def accumulate_gradients(
     micro_batch_size: int,
     objective: Objective | None = None,
     own_loss: OwnLoss | None = None,
+    share: float = 1.0,
 ) -> float:
-    """Add the gradient of the mean loss over `rows` to the prompt's parameters; return that loss."""
-    batch = PromptBatch(prompt, rows, own_loss)
+    """Add the gradient of the mean loss over `rows` to all parameters that require one; return that loss.
+
+    These are the prompt's and, where weights are learned, those of the network.
+    """
+    batch = PromptBatch(prompt, rows, own_loss, share)
     return accumulate_bank(model, [batch], micro_batch_size=micro_batch_size, objective=objective)[0]
 
 
@@ -66,7 +72,8 @@ def accumulate_bank(
         losses = objective.losses(model, prefix, rows)
         num_losses = [objective.count([row]) for row in rows]
         of_losses = [owner for owner, count in zip(owners, num_losses, strict=True) for _ in range(count)]
-        shares = losses / torch.tensor([counts[owner] for owner in of_losses], device=losses.device)
+        divisors = [counts[owner] / batches[owner].share for owner in of_losses]
+        shares = losses / torch.tensor(divisors, device=losses.device)
         shares.sum().backward()  # type: ignore[no-untyped-call]
         for owner, share in zip(of_losses, shares.tolist(), strict=True):
             totals[owner] += share

@@ -30,6 +30,7 @@ from tuningfork.library.formats.peft_config import (
 from tuningfork.library.formats.peft_read import BASE_WEIGHTS, COLUMNS, PROMPT, ROWS
 from tuningfork.library.formats.peft_readme import readme
 from tuningfork.models.artefacts import (
+    AdaptedPrompt,
     DecomposedPrompt,
     EncoderDecoderPrompt,
     HeadedPrefix,
@@ -51,6 +52,7 @@ _WITHOUT_FORMAT: dict[type, str] = {
     ),
     HeadedPrompt: "this prompt has a head behind virtual tokens at the input, which is not written yet; tune "
     "one that says its labels, without --head, to export it",
+    AdaptedPrompt: "this prompt has an adapter, which has a PEFT folder of its own; export both apart",
     EncoderDecoderPrompt: "this prompt stands in front of a decoder, with words before its encoder, and PEFT "
     "keeps no words; tune one with --placement front to export it",
     PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "

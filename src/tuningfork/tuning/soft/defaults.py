@@ -55,6 +55,9 @@ NUM_PLACED_TOKENS = 16
 TRANSFERRED_METHOD = "prompt_tuning"
 """Whose prompts other tasks start from best: virtual tokens in front, and nothing else."""
 
+TARGET_METHOD = "multitask_prompt_tuning"
+"""What learns best on top of a prompt that several tasks share."""
+
 NUM_VIRTUAL_TOKENS_WITHOUT_TEXT = 20
 """P where there is no text prompt to take it from."""
 

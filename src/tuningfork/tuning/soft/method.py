@@ -64,10 +64,14 @@ class SoftMethod(Protocol):
 
     peft_type: ClassVar[str | None]
     """The PEFT format that holds what the method makes; None if there is none."""
-    kind: ClassVar[Kind]
-    """What the prompts that it makes change; those of kind "input" and "offset" fit every model."""
-    equals_text_at_start: ClassVar[bool]
-    """Whether a row is answered at the start as it is behind the text that the tokens come from."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the prompts that it makes change; those of kind "input" and "offset" fit every model."""
+
+    @property
+    def equals_text_at_start(self) -> bool:
+        """Whether a row is answered at the start as it is behind the text that the tokens come from."""
 
     def start(self, given: Beginning) -> nn.Module:
         """Trainable state that starts from what is given; called by `begin`."""
@@ -82,7 +86,10 @@ class HasRateFactors(Protocol):
 
     @property
     def rate_factors(self) -> Mapping[str, float]:
-        """How many times the learning rate a parameter learns at, by its name in the module; else 1."""
+        """How many times the learning rate a parameter learns at, by its name in the module; else 1.
+
+        The name of a part of the module stands for all parameters in it.
+        """
 
 
 @runtime_checkable

@@ -19,9 +19,9 @@ class MultitaskPromptTuning:
     Source: Wang, Panda, Karlinsky, Feris, Sun, Kim 2023, "Multitask Prompt Tuning Enables Parameter-Efficient
     Transfer Learning", arXiv 2303.02861, section 3: the prompt of a task is the shared prompt times a matrix
     of rank one, entry by entry, and on the target task the vectors learn at 0.4 where the shared prompt
-    learns at 0.3. This is the target stage alone. The shared prompt is what the start is, be it a text or the
-    prompt of another task, and the vectors start at one instead of the mean of those of the source tasks. The
-    source stage, which distils the prompts of many tasks into the shared one, is not here.
+    learns at 0.3. This is the target stage alone. The shared prompt is what the start is, be it a text, the
+    prompt of another task, or what `SharedPrompt` made of many in the source stage; that has the mean of
+    their vectors folded in, so the vectors start at one.
     """
 
     name: ClassVar[str] = "multitask_prompt_tuning"
