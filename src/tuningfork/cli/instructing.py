@@ -2,10 +2,9 @@
 
 import json
 
-import typer
 from rich.console import Console
 
-from tuningfork.cli.progress import ProgressSink
+from tuningfork.cli.progress import ProgressSink, saying_how_to_resume
 from tuningfork.cli.shared_tables import print_sources
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.recipes import instruct as recipe
@@ -18,15 +17,11 @@ def start(instruction: recipe.Instruction, options: TuneOptions, *, is_dry_run: 
         TuningForkError: of the kind that names what is wrong.
     """
     console = Console(stderr=as_json)
-    try:
-        with ProgressSink(console) as sink:
-            if is_dry_run:
-                recipe.plan_instruct(instruction, options, sink=sink)
-                return
-            folder = recipe.instruct(instruction, options, sink=sink)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; go on with the same command and --resume", err=True)
-        raise typer.Exit(130) from None
+    with saying_how_to_resume(), ProgressSink(console) as sink:
+        if is_dry_run:
+            recipe.plan_instruct(instruction, options, sink=sink)
+            return
+        folder = recipe.instruct(instruction, options, sink=sink)
     record = recipe.read_record(folder)
     if as_json:
         print(json.dumps({"path": str(folder), "record": record.model_dump(mode="json")}))

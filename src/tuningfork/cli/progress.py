@@ -1,8 +1,11 @@
 """Progress on a terminal: notices as lines, the running stage as one bar."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -99,3 +102,13 @@ class ProgressSink:
     def _detail(self, candidate: str) -> str:
         """The loss of the last step and the last validation of `candidate`: short enough for 80 columns."""
         return ", ".join(filter(None, (self._loss, self._validated.get(candidate))))
+
+
+@contextmanager
+def saying_how_to_resume() -> Iterator[None]:
+    """On Ctrl-C, say that the same command goes on, and exit."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; go on with the same command and --resume", err=True)
+        raise typer.Exit(130) from None

@@ -2,10 +2,9 @@
 
 import json
 
-import typer
 from rich.console import Console
 
-from tuningfork.cli.progress import ProgressSink
+from tuningfork.cli.progress import ProgressSink, saying_how_to_resume
 from tuningfork.cli.shared_tables import print_shared
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.recipes import tune_shared as recipe
@@ -19,15 +18,11 @@ def share(sharing: recipe.Sharing, options: TuneOptions, *, is_dry_run: bool, as
         TuningForkError: of the kind that names what is wrong.
     """
     console = Console(stderr=as_json)
-    try:
-        with ProgressSink(console) as sink:
-            if is_dry_run:
-                recipe.plan_shared(sharing, options, sink=sink)
-                return
-            folder = recipe.tune_shared(sharing, options, sink=sink)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; go on with the same command and --resume", err=True)
-        raise typer.Exit(130) from None
+    with saying_how_to_resume(), ProgressSink(console) as sink:
+        if is_dry_run:
+            recipe.plan_shared(sharing, options, sink=sink)
+            return
+        folder = recipe.tune_shared(sharing, options, sink=sink)
     if as_json:
         print(json.dumps({"path": str(folder.path), "result": folder.shared_result.model_dump(mode="json")}))
         return

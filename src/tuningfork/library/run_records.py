@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from tuningfork.training.arguments import TrainingArguments
 from tuningfork.tuning.soft.defaults import Placement
 from tuningfork.types import Combine, Composition
 
@@ -95,6 +96,21 @@ class TuneOptions(Record):
     """Read at most this many rows."""
     split: str | None = None
     """Split of a Hugging Face dataset to read."""
+
+    def training_arguments(self, learning_rate: float, seed: int | None = None) -> TrainingArguments:
+        """Settings of a training at `learning_rate`; `seed` is by default that of the run."""
+        return TrainingArguments(
+            learning_rate=learning_rate,
+            max_steps=self.max_steps,
+            batch_size=self.batch_size,
+            micro_batch_size=self.micro_batch_size,
+            schedule=self.schedule,
+            weight_decay=self.weight_decay,
+            validate_every=self.validate_every,
+            patience=self.patience,
+            checkpoint_every=self.checkpoint_every,
+            seed=self.seed if seed is None else seed,
+        )
 
     @model_validator(mode="before")
     @classmethod

@@ -33,7 +33,6 @@ from tuningfork.recipes.adapters import adapter_settings
 from tuningfork.recipes.arrangement import arrange
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.task_folder import SourceTask, hash_of_prompt, judged_by_tasks, read_task_folder
-from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.checkpoint import Checkpoint
 from tuningfork.training.joint import JointMethod, JointTraining, Sampling
 from tuningfork.training.loop import Candidate, TrainingOutcome, train
@@ -201,23 +200,11 @@ class _Instructing:
         return [source.judge(self._model)(self._model.prefix([prompt])).log_loss for source, prompt in pairs]
 
     def _candidate(self, method: JointMethod) -> Candidate:
-        options = self._options
         return Candidate(
             name=_CANDIDATE,
             method=method,
             embeddings=torch.zeros(0, self._model.hidden_size),
-            arguments=TrainingArguments(
-                learning_rate=options.learning_rates[0],
-                max_steps=options.max_steps,
-                batch_size=options.batch_size,
-                micro_batch_size=options.micro_batch_size,
-                schedule=options.schedule,
-                weight_decay=options.weight_decay,
-                validate_every=options.validate_every,
-                patience=options.patience,
-                checkpoint_every=options.checkpoint_every,
-                seed=options.seed,
-            ),
+            arguments=self._options.training_arguments(self._options.learning_rates[0]),
         )
 
     def _open_work(self) -> None:

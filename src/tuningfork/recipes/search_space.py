@@ -189,7 +189,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
                 # What a method cannot do here is said now, not when those before it have been trained.
                 begin(placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room)
                 for rate in options.learning_rates or LEARNING_RATES[method.name]:
-                    arguments = _arguments(options, rate, seed)
+                    arguments = options.training_arguments(rate, seed)
                     candidates.append(
                         Candidate(
                             name=_name(placed, arranged.arrangement.placement, start, arguments, options),
@@ -237,7 +237,7 @@ def _text_alone(space: SearchSpace) -> Candidate:
         name="text",
         method=WordsAlone(space.text_ids),
         embeddings=torch.zeros(0, space.model.hidden_size),
-        arguments=_arguments(space.options, 1.0, space.options.seed),
+        arguments=space.options.training_arguments(1.0),
         objective=space.objective,
         room=space.room,
     )
@@ -310,18 +310,3 @@ def _initial_embeddings(space: SearchSpace, point: _StartPoint, seed: int, count
         pretrained=pretrained,
     )
     return initial_embeddings(name, start)
-
-
-def _arguments(options: TuneOptions, learning_rate: float, seed: int) -> TrainingArguments:
-    return TrainingArguments(
-        learning_rate=learning_rate,
-        max_steps=options.max_steps,
-        batch_size=options.batch_size,
-        micro_batch_size=options.micro_batch_size,
-        schedule=options.schedule,
-        weight_decay=options.weight_decay,
-        validate_every=options.validate_every,
-        patience=options.patience,
-        checkpoint_every=options.checkpoint_every,
-        seed=seed,
-    )

@@ -26,7 +26,6 @@ from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.task_folder import SourceTask, hash_of_prompt, judged_by_tasks, read_task_folder
 from tuningfork.tasks.task import task_hash
-from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.checkpoint import Checkpoint
 from tuningfork.training.distillation import DistillingObjective
 from tuningfork.training.joint import JointTask, JointTraining, Sampling
@@ -138,23 +137,11 @@ class _Sharing:
         return [source.judge(self._model)(self._model.prefix([prompt])).log_loss for source, prompt in pairs]
 
     def _candidate(self) -> Candidate:
-        options = self._options
         return Candidate(
             name=_CANDIDATE,
             method=self._method,
             embeddings=self._start(),
-            arguments=TrainingArguments(
-                learning_rate=self._learning_rate,
-                max_steps=options.max_steps,
-                batch_size=options.batch_size,
-                micro_batch_size=options.micro_batch_size,
-                schedule=options.schedule,
-                weight_decay=options.weight_decay,
-                validate_every=options.validate_every,
-                patience=options.patience,
-                checkpoint_every=options.checkpoint_every,
-                seed=options.seed,
-            ),
+            arguments=self._options.training_arguments(self._learning_rate),
         )
 
     @property
