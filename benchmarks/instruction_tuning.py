@@ -101,7 +101,7 @@ class Comparison:
     def _instructed(self, name: str, prompts: Sequence[Path]) -> tuple[FrozenModel, float]:
         """A tuned copy, and the seconds that it took for each task."""
         asked = self._options.model_copy(
-            update={"lora_rank": self._rank, "methods": (), "learning_rates": (), "num_virtual_tokens": None}
+            update={"lora_rank": self._rank, "methods": (), "learning_rates": (), "num_virtual_tokens": ()}
         )
         instruction = Instruction(self._work / "tasks", self._work / name, prompts=tuple(prompts))
         folder = instruct(instruction, asked)
@@ -124,7 +124,7 @@ class Comparison:
     def _shared(self) -> list[Cell]:
         """One prompt for all tasks, as it is and as a start."""
         asked = self._options.model_copy(
-            update={"num_virtual_tokens": 20, "methods": (), "learning_rates": ()}
+            update={"num_virtual_tokens": (20,), "methods": (), "learning_rates": ()}
         )
         shared = tune_shared(Sharing(self._work / "tasks", self._work / "shared"), asked, model=self._base)
         spent = shared.shared_result.seconds / len(self._tasks)
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cells = Comparison(tasks, given.model, Path(work), options, rank).cells()
     print_table(cells)
     scores = {f"{cell.task} {cell.way}": round(cell.score, 4) for cell in cells}
-    seconds = {f"{cell.task} {cell.way}": round(cell.seconds, 1) for cell in cells}
+    seconds = {f"{cell.task} {cell.way}": round(cell.seconds, 3) for cell in cells}
     total = round(time.perf_counter() - started, 1)
     print(json.dumps({"scores": scores, "seconds": seconds, "total_seconds": total, "is_quick": given.quick}))
     return 0

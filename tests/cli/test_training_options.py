@@ -31,7 +31,6 @@ GIVEN = {
     "seed": ("--seed", "5"),
     "num_seeds": ("--seeds", "2"),
     "num_searched_seeds": ("--search-seeds", "2"),
-    "ensemble": ("--ensemble",),
     "refit": ("--refit", "no"),
     "num_folds": ("--folds", "4"),
     "num_repeats": ("--fold-repeats", "2"),
@@ -41,7 +40,6 @@ GIVEN = {
     "lora_targets": ("--lora-target", "q_proj"),
     "lora_alone": ("--lora-alone",),
     "context_cache_mb": ("--context-cache-mb", "3"),
-    "gradient_checkpointing": ("--gradient-checkpointing",),
     "skip_bad_rows": ("--skip-bad-rows",),
     "limit": ("--limit", "20"),
 }
@@ -49,14 +47,14 @@ GIVEN = {
 NOT_ON_THE_COMMAND_LINE = {"weight_decay", "split"}
 # Does not go with a number of virtual tokens, or with tokens as what is learned.
 TESTED_ALONE = {"start_from", "head"}
-# Does not go with a number of virtual tokens.
-TESTED_ALONE = {"start_from"}
+# Do not go with LoRA.
+WITHOUT_LORA = {"ensemble": ("--ensemble",), "gradient_checkpointing": ("--gradient-checkpointing",)}
 # Needs packages that are not always there.
 TESTED_WHERE_POSSIBLE = {"quantize"}
 
 
 def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
-    others = NOT_ON_THE_COMMAND_LINE | TESTED_ALONE | TESTED_WHERE_POSSIBLE
+    others = NOT_ON_THE_COMMAND_LINE | TESTED_ALONE | TESTED_WHERE_POSSIBLE | WITHOUT_LORA.keys()
     assert GIVEN.keys() | others | {"model"} == TuneOptions.model_fields.keys()
     write_rows(tmp_path / "tickets.jsonl", TICKETS)
     arguments = [argument for option in GIVEN.values() for argument in option]
@@ -72,6 +70,21 @@ def test_every_option_reaches_the_run(model: Path, tmp_path: Path) -> None:
     assert recorded["num_virtual_tokens"] == [3]
     assert recorded["placements"] == ["suffix", "front"]
     assert recorded["max_steps"] == 2
+
+
+@pytest.mark.parametrize("name", WITHOUT_LORA)
+def test_options_that_do_not_go_with_lora_reach_runs_without_it(
+    name: str, model: Path, tmp_path: Path
+) -> None:
+    write_rows(tmp_path / "tickets.jsonl", TICKETS)
+    short = ("--method", "prompt_tuning", "--lr", "0.1", "--max-steps", "2", "--seeds", "2")
+    run = tune(tmp_path, model, "tickets.jsonl", *short, *WITHOUT_LORA[name])
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["options"][name] is True
+    refused = invoke(
+        tmp_path, "tune", "tickets.jsonl", "--model", model, *short, *WITHOUT_LORA[name], "--lora-rank", "2"
+    )
+    assert refused.code == 1
+    assert f"--lora-rank does not go with {WITHOUT_LORA[name][0]} yet" in refused.stderr
 
 
 def test_a_head_is_trained_on_a_decoder_too(model: Path, tmp_path: Path) -> None:

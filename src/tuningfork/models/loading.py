@@ -93,23 +93,30 @@ def load_model(
         quantization=quantize,
         hash_stored=None if how is None else partial(hash_stored_weights, _folder_of(name), network),
     )
-    if announce is not None and model.support.path == "plain":
-        announce(
-            f"{name} takes the plain path, one row at a time and without shared prefixes: "
+    if announce is not None:
+        for remark in _remarks(model):
+            announce(remark)
+    return model
+
+
+def _remarks(model: FrozenModel) -> Iterator[str]:
+    """What the user should know of the way that `model` runs."""
+    if model.support.path == "plain":
+        yield (
+            f"{model.name} takes the plain path, one row at a time and without shared prefixes: "
             f"{model.support.reason}. Results are the same, runs are slower, and key-value prefixes are not "
             "available."
         )
-    if announce is not None and model.is_encoder_decoder:
-        announce(
-            f"{name} is an encoder-decoder model: {model.support.reason}. So the prompt is read again with "
-            "each row; only keys and values in front of the decoder are shared."
+    if model.is_encoder_decoder:
+        yield (
+            f"{model.name} is an encoder-decoder model: {model.support.reason}. So the prompt is read again "
+            "with each row; only keys and values in front of the decoder are shared."
         )
-    if announce is not None and not model.says_words:
-        announce(
-            f"{name} has no masked-LM head, so words cannot say its labels: each prompt gets a trained head, "
-            "and to the text prompt all labels are equally likely."
+    if not model.says_words:
+        yield (
+            f"{model.name} has no masked-LM head, so words cannot say its labels: each prompt gets a trained "
+            "head, and to the text prompt all labels are equally likely."
         )
-    return model
 
 
 def model_folder(name: str) -> Path | None:

@@ -54,7 +54,7 @@ class AdapterSettings:
 
     @property
     def num_frozen_tokens(self) -> int:
-        """Rows at the start of a cartridge that were not trained.
+        """Rows at the start of a prefix that were not trained.
 
         Raises:
             FormatError: if there are more of them than rows.
