@@ -108,7 +108,7 @@ class Cell:
         prepared = prepare(self._task, self._model, options, NullSink())
         record = {"task": self._task_name, "way": self._way, "model": self._model.identity().weights}
         resident = peak_memory_bytes(self._model.device)
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         try:
             trained = self._train(prepared, options)
         except PromptError as error:
@@ -116,6 +116,7 @@ class Cell:
         costs = {
             "seconds": round(trained.seconds, 2),
             "wall_seconds": round(time.perf_counter() - started, 2),
+            "processor_seconds": round(time.process_time() - used, 2),
             "peak_bytes": peak_memory_bytes(self._model.device),
             "peak_bytes_before": resident,
             "threads": torch.get_num_threads(),

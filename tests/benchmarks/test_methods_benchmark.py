@@ -34,6 +34,7 @@ from benchmarks.method_cells.report import (
 from tests.tiny_folder import save_tiny_model
 from tuningfork.events import NullSink
 from tuningfork.library.run_records import TuneOptions
+from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.preparation import Prepared, RenderedRows, prepare
@@ -142,6 +143,20 @@ def test_rows_are_padded_on_the_right_and_only_answers_are_labels(prepared: Prep
     assert batch["labels"][1].ne(-100).nonzero().flatten().tolist() == [6]
     assert batch["labels"][1, 6] == row.ids[-1]
     assert batch["labels"][0].ne(-100).nonzero().flatten().tolist() == list(row.label_positions)
+
+
+def test_rows_with_the_text_in_them_are_answered_as_behind_it(model: FrozenModel, prepared: Prepared) -> None:
+    whole, examples = RowsWithText(prepared.task, model.tokenizer), [prepared.rows[0], prepared.rows[9]]
+    text = prepared.renderer.prefix_ids
+    assert whole.row_ids(examples[0]) == [*text, *prepared.renderer.row_ids(examples[0])]
+    rows, plain = ([renderer.training_row(e) for e in examples] for renderer in (whole, prepared.renderer))
+    behind = TokenObjective().losses(model, model.prefix([text]), plain)
+    front = model.embed([3])
+    with torch.no_grad():
+        ours = TokenObjective().losses(model, model.prefix([InputPrompt(front)]), rows)
+        expected = TokenObjective().losses(model, model.prefix([InputPrompt(front), text]), plain)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+    assert (behind - expected).abs().max() > 1e-4
 
 
 def test_seeds_of_a_cell_are_those_of_tune(model: FrozenModel, banking77: Path, tmp_path: Path) -> None:
@@ -269,7 +284,8 @@ def test_the_default_meets_the_strongest_of_peft_and_tasks_count_alike() -> None
     assert [theirs["way"] for _, theirs in pairs] == ["peft_prompt_tuning", "peft_prefix_tuning"]
     found = compare(pairs)
     # Half of 0.5 on 8 rows, and of 0 on 2.
-    assert (found.n, found.mean) == (10, pytest.approx(0.25))
+    assert found.n == 10
+    assert found.mean == pytest.approx(0.25)
     assert found.interval.low < 0.25 < found.interval.high
     # Seeds differ by 0.5 and 0.
     assert lowest_over_seeds(pairs) == pytest.approx(0.25 - 12.706 * 0.25, abs=1e-3)
