@@ -90,6 +90,11 @@ class FrozenModel:
         return isinstance(self._path, EncoderDecoderPath)
 
     @property
+    def scales_words(self) -> bool:
+        """Whether its encoder scales the embeddings of tokens that it looks up, but none that it is given."""
+        return isinstance(self._path, EncoderDecoderPath) and self._path.encoder_scale != 1.0
+
+    @property
     def device(self) -> torch.device:
         """Where the network's input embeddings lie."""
         return embedding_weight(self.network).device

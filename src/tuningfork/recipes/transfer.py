@@ -1,7 +1,7 @@
 """Prompts in and out: folders and files of other libraries."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,17 +13,28 @@ from tuningfork.library.formats.npy import export_npy, import_npy
 from tuningfork.library.formats.peft_config import PEFT_TYPES
 from tuningfork.library.formats.peft_lora import save_lora
 from tuningfork.library.formats.peft_read import BASE_WEIGHTS, import_peft
+from tuningfork.library.formats.peft_readme import WORDS_FOR_ENCODER
 from tuningfork.library.formats.peft_write import export_peft
 from tuningfork.library.formats.tensor_files import shown
 from tuningfork.library.run_folder import RunFolder
-from tuningfork.library.run_records import PromptRecord, RunRecord, TuneOptions
-from tuningfork.models.artefacts import AdaptedPrompt, HeadedPrefix, InputPrompt, SoftPrompt
+from tuningfork.library.run_records import ModelRecord, PromptRecord, RunRecord, TuneOptions
+from tuningfork.models.architecture import Architecture
+from tuningfork.models.artefacts import (
+    AdaptedPrompt,
+    EncoderDecoderPrompt,
+    HeadedPrefix,
+    InputPrompt,
+    KeyValuePrefix,
+    PlacedPrompt,
+    SoftPrompt,
+)
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model, model_folder
-from tuningfork.recipes.arrangement import row_format
+from tuningfork.recipes.arrangement import arrange, row_format
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, task_hash
+from tuningfork.tuning.soft.defaults import Placement
 
 _NAMES: dict[Format, str] = {"peft": "PEFT", "npy": "a NumPy file", "caikit": "caikit"}
 
@@ -69,11 +80,13 @@ def export_run(
     folder = RunFolder.open(path)
     record, prompt = _soft_prompt(folder, format)
     _check_peft_type(format, peft_type)
-    if format != "peft":
-        write = export_npy if format == "npy" else export_caikit
-        return write(_virtual_tokens(path, prompt, format), output)
+    if format == "npy":
+        return export_npy(_virtual_tokens(path, prompt), output)
+    if format == "caikit":
+        held = prompt if isinstance(prompt, EncoderDecoderPrompt) else _virtual_tokens(path, prompt, format)
+        return export_caikit(held, output, architecture=_architecture(folder.record.model))
     base = load_model(model or folder.record.model.name)
-    _check_decoder(base)
+    _check_words(path, base, prompt)
     if changed := identity_of(folder.record.model).differences(base.identity()):
         raise ModelError(
             f"{base.name}: not the base model that {path} was tuned for (other {', '.join(changed)}); "
@@ -88,7 +101,7 @@ def export_run(
             target,
             config=base.network.config,
             base_model_name=base.name,
-            notes=_notes(folder, record, base),
+            notes=_notes(folder, record, bare, base),
             peft_type=peft_type,
             parts=folder.load_parts(),
         )
@@ -97,18 +110,18 @@ def export_run(
     return output
 
 
-def _notes(folder: RunFolder, record: PromptRecord, base: FrozenModel) -> dict[str, str]:
+def _notes(folder: RunFolder, record: PromptRecord, prompt: SoftPrompt, base: FrozenModel) -> dict[str, str]:
     """What a reader of the folder should know of the prompt."""
     notes = {BASE_WEIGHTS: folder.record.model.weights, "method": record.method or ""}
     if sources := folder.record.sources:
         notes["learned_with"] = ", ".join(source.task for source in sources)
     if folder.record.origin == "shared":
         return notes
-    words = RowRenderer(folder.task, base.tokenizer, **row_format(base)).prefix_ids
+    task = folder.task
     return notes | {
-        "task": folder.task.name,
-        "prompt_template": folder.task.prompt,
-        "replaces": str(base.tokenizer.decode(words)),
+        "task": task.name,
+        "prompt_template": task.prompt,
+        **_noted_words(prompt, base, task),
     }
 
 
@@ -139,21 +152,26 @@ def import_prompt(
     if task_index is not None and found != "peft":
         raise FormatError(f"{source}: {_NAMES[found]} holds one prompt; leave out the task index")
     base = load_model(model)
-    _check_decoder(base)
     imported = _read(source, found, base, task_index)
+    if found == "peft":
+        _check_words(source, base, imported.prompt)
+    renderer = RowRenderer(task, base.tokenizer, **row_format(base))
+    prompt, placement = _in_place(imported.prompt, base, renderer)
+    imported = replace(imported, prompt=prompt)
     warnings = _check_fit(source, imported, base, task)
     folder = RunFolder.create(runs_folder, f"{task.name}-imported", _imported_record(base, task), task)
     folder.save_prompt(
         PromptRecord(
             kind="soft",
-            text=RowRenderer(task, base.tokenizer, **row_format(base)).prefix_text,
+            text=renderer.prefix_text,
             method=imported.origin.get("peft_type", found).lower(),
-            num_tokens=imported.prompt.num_virtual_tokens,
+            num_tokens=prompt.num_virtual_tokens,
+            placement=placement,
         ),
-        imported.prompt,
+        prompt,
         imported.parts,
     )
-    count = imported.prompt.num_virtual_tokens
+    count = prompt.num_virtual_tokens
     return ImportedRun(folder, found, dict(imported.origin), count, tuple(warnings))
 
 
@@ -187,7 +205,41 @@ def _check_peft_type(format: Format, peft_type: str | None) -> None:
         raise FormatError(f"--peft-type {peft_type!r}: expected one of {', '.join(PEFT_TYPES)}")
 
 
-def _virtual_tokens(path: Path, prompt: SoftPrompt, format: Format) -> InputPrompt:
+def _noted_words(prompt: SoftPrompt, base: FrozenModel, task: Task) -> dict[str, str]:
+    """What the virtual tokens replace or, where only a decoder sees them, what its encoder reads first."""
+    if isinstance(prompt, EncoderDecoderPrompt) and not isinstance(prompt.encoder, PlacedPrompt):
+        words = base.tokenizer.decode(list(prompt.encoder), skip_special_tokens=True)
+        return {WORDS_FOR_ENCODER: str(words)}
+    renderer = arrange(task, base.tokenizer, "front", None, **row_format(base)).renderer
+    return {"replaces": str(base.tokenizer.decode(renderer.prefix_ids))}
+
+
+def _in_place(prompt: SoftPrompt, base: FrozenModel, renderer: RowRenderer) -> tuple[SoftPrompt, Placement]:
+    """The prompt with the words that it leaves to who feeds the model, and where it stands.
+
+    What only a decoder sees takes the place of no words: its encoder reads the text prompt.
+    """
+    words = tuple(renderer.prefix_ids)
+    match prompt:
+        case EncoderDecoderPrompt(encoder=PlacedPrompt()):
+            return prompt, "encoder_decoder"
+        case EncoderDecoderPrompt(decoder=decoder):
+            return EncoderDecoderPrompt(words, decoder), "decoder"
+        case KeyValuePrefix() if base.is_encoder_decoder:
+            return EncoderDecoderPrompt(words, prompt), "decoder"
+        case _:
+            return prompt, "front"
+
+
+def _architecture(record: ModelRecord) -> Architecture:
+    match record.path:
+        case "encoder" | "encoder-decoder" as kind:
+            return kind
+        case _:
+            return "decoder"
+
+
+def _virtual_tokens(path: Path, prompt: SoftPrompt, format: Format = "npy") -> InputPrompt:
     if not isinstance(prompt, InputPrompt):
         raise FormatError(
             f"{path}: {_NAMES[format]} holds only virtual tokens in front of every row, and this prompt is "
@@ -199,7 +251,7 @@ def _virtual_tokens(path: Path, prompt: SoftPrompt, format: Format) -> InputProm
 def _check_fit(source: Path, imported: Imported, base: FrozenModel, task: Task) -> Sequence[str]:
     """Check that the prompt is for this base and this task, and return what remains doubtful."""
     prompt, origin = imported.prompt, imported.origin
-    count, maximum = prompt.num_virtual_tokens, base.maximum_length
+    count, maximum = _longest_side(prompt), base.maximum_length
     if maximum is not None and count >= maximum:
         raise FormatError(
             f"{source}: {count} virtual tokens leave no room; {base.name} reads at most {maximum}"
@@ -216,6 +268,11 @@ def _check_fit(source: Path, imported: Imported, base: FrozenModel, task: Task) 
                 f"{source}: its head tells {prompt.head.num_labels} labels apart, task {task.name} "
                 f"has {labels}; use a task with these labels, in their order"
             )
+    elif not base.says_words:
+        raise FormatError(
+            f"{source}: {base.name} has no masked-LM head, and the prompt none that tells labels apart; name "
+            "a base with one (--model)"
+        )
     base.prefix([prompt])
     name = origin.get("base_model_name_or_path", "")
     if not bound and name and not _is_same_model(name, base.name):
@@ -231,10 +288,22 @@ def _is_same_model(stated: str, model: str) -> bool:
     return stated == model or (folder is not None and stated in (str(folder), str(folder.resolve())))
 
 
-def _check_decoder(model: FrozenModel) -> None:
-    if model.architecture == "encoder":
+def _longest_side(prompt: SoftPrompt) -> int:
+    """Virtual tokens in front of what is read together."""
+    if not isinstance(prompt, EncoderDecoderPrompt):
+        return prompt.num_virtual_tokens
+    read = prompt.encoder.num_virtual_tokens if isinstance(prompt.encoder, PlacedPrompt) else 0
+    return max(read, prompt.decoder.num_virtual_tokens)
+
+
+def _check_words(path: Path, base: FrozenModel, prompt: SoftPrompt) -> None:
+    """Check that PEFT gives the model the words behind the virtual tokens of `prompt` as it looks them up."""
+    held = prompt.decoder if isinstance(prompt, EncoderDecoderPrompt) else prompt
+    is_prefix = isinstance(held, KeyValuePrefix)
+    if base.scales_words and not is_prefix:
         raise FormatError(
-            f"{model.name} is an encoder: prompts are written and read for models with a decoder only"
+            f"{path}: the encoder of {base.name} scales the words that it looks up, and PEFT leaves that "
+            "out behind virtual tokens, so that its logits are others; use keys and values, or --format npy"
         )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,34 +31,41 @@ KINDS: dict[str, type[SoftPrompt]] = {
 }
 """What each of PEFT's types holds."""
 CONTEXT = ContextTokens((9, 8, 7, 6), (1,) * P, (1, 2, 3, 4))
-PEFT_CONFIGS: dict[str, Callable[[], peft.PeftConfig]] = {
-    "PROMPT_TUNING": lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=P),
-    "P_TUNING": lambda: peft.PromptEncoderConfig(
-        task_type="CAUSAL_LM", num_virtual_tokens=P, encoder_hidden_size=16
+_CAUSAL: dict[str, Any] = {"task_type": "CAUSAL_LM", "num_virtual_tokens": P}
+PEFT_CONFIGS: dict[str, Callable[..., peft.PeftConfig]] = {
+    "PROMPT_TUNING": partial(peft.PromptTuningConfig, **_CAUSAL),
+    "P_TUNING": partial(peft.PromptEncoderConfig, **_CAUSAL, encoder_hidden_size=16),
+    "CPT": partial(
+        peft.CPTConfig,
+        task_type="CAUSAL_LM",
+        cpt_token_ids=[9, 8, 7, 6],
+        cpt_mask=[1] * P,
+        cpt_tokens_type_mask=[1, 2, 3, 4],
     ),
-    "CPT": lambda: peft.CPTConfig(
-        task_type="CAUSAL_LM", cpt_token_ids=[9, 8, 7, 6], cpt_mask=[1] * P, cpt_tokens_type_mask=[1, 2, 3, 4]
+    "MULTITASK_PROMPT_TUNING": partial(peft.MultitaskPromptTuningConfig, **_CAUSAL, num_tasks=3, num_ranks=2),
+    "PREFIX_TUNING": partial(peft.PrefixTuningConfig, **_CAUSAL),
+    "projected PREFIX_TUNING": partial(
+        peft.PrefixTuningConfig, **_CAUSAL, prefix_projection=True, encoder_hidden_size=16
     ),
-    "MULTITASK_PROMPT_TUNING": lambda: peft.MultitaskPromptTuningConfig(
-        task_type="CAUSAL_LM", num_virtual_tokens=P, num_tasks=3, num_ranks=2
-    ),
-    "PREFIX_TUNING": lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=P),
-    "projected PREFIX_TUNING": lambda: peft.PrefixTuningConfig(
-        task_type="CAUSAL_LM", num_virtual_tokens=P, prefix_projection=True, encoder_hidden_size=16
-    ),
-    "CARTRIDGE": lambda: peft.CartridgeConfig(
-        task_type="CAUSAL_LM", num_virtual_tokens=P, num_frozen_tokens=1
-    ),
+    "CARTRIDGE": partial(peft.CartridgeConfig, **_CAUSAL, num_frozen_tokens=1),
 }
+"""Of causal models, unless called with another `task_type`."""
+
+
+def adapted(network: PreTrainedModel, peft_name: str, **changes: Any) -> peft.PeftModel:
+    """`network` with a new prompt by PEFT, no part of which is empty."""
+    torch.manual_seed(2)
+    model = peft.get_peft_model(network, PEFT_CONFIGS[peft_name](**changes))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # At first the one is zero, and the others hardly differ from it.
+            if "delta_embedding" in name or "prefix_task_" in name:
+                parameter.normal_()
+    return model.eval()
 
 
 def save_with_peft(name: str, peft_name: str, folder: Path, **arguments: Any) -> None:
-    torch.manual_seed(2)
-    model = peft.get_peft_model(network_of(name), PEFT_CONFIGS[peft_name]())
-    if peft_name == "CPT":
-        with torch.no_grad():
-            model.get_submodule("prompt_encoder.default.delta_embedding").get_parameter("weight").normal_()
-    model.save_pretrained(str(folder), **arguments)
+    adapted(network_of(name), peft_name).save_pretrained(str(folder), **arguments)
 
 
 def network_of(name: str, **overrides: Any) -> PreTrainedModel:

@@ -6,6 +6,7 @@ from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tuningfork.errors import FormatError
+from tuningfork.models.architecture import architecture_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +24,11 @@ class KeyValueShape:
 
 
 def key_value_shape(config: PretrainedConfig) -> KeyValueShape:
-    """Return the shape of the keys and values that the model of `config` keeps.
+    """Return the shape of the keys and values that the model of `config`, or its decoder, keeps.
 
     Raises:
         FormatError: If layers keep anything else, nothing, or differ in shape: PEFT's prefix has one shape.
     """
-    if config.is_encoder_decoder:
-        raise FormatError(
-            "PEFT gives the layers of a decoder keys and values of other layers, so it "
-            "holds no prefix of an encoder-decoder model; use a prompt at the input"
-        )
     text = config.get_text_config(decoder=True)
     where = f"PEFT's prefix format does not fit {config.model_type}"
     if getattr(text, "num_attention_heads", None) is None or getattr(text, "kv_lora_rank", None) is not None:
@@ -50,13 +46,18 @@ def key_value_shape(config: PretrainedConfig) -> KeyValueShape:
             f"{where}: its layers keep keys and values of different (heads, size), {shapes}; "
             "use a prompt at the input"
         )
-    return KeyValueShape(text.num_hidden_layers, *shapes[0])
+    # T5 counts the layers of its decoder apart.
+    num_layers = getattr(text, "num_decoder_layers", None) or text.num_hidden_layers
+    return KeyValueShape(num_layers, *shapes[0])
 
 
 def embedding_width(config: PretrainedConfig) -> int:
     """Return H, the width of the input embeddings of the model of `config`."""
     text = config.get_text_config(decoder=True)
-    # OPT's smallest models project their embeddings to the hidden size.
+    if architecture_of(config) == "encoder":
+        # ELECTRA's smaller models project their embeddings to the hidden size.
+        return int(getattr(text, "embedding_size", None) or text.hidden_size)
+    # And so do OPT's smallest.
     return int(getattr(text, "word_embed_proj_dim", None) or text.hidden_size)
 
 

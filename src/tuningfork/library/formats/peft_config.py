@@ -11,6 +11,7 @@ from transformers import PretrainedConfig
 from tuningfork.errors import FormatError
 from tuningfork.library.formats.base_shapes import KeyValueShape
 from tuningfork.library.formats.tensor_files import inside, one_line, shown
+from tuningfork.models.architecture import Architecture
 from tuningfork.models.parts import ContextTokens
 
 SETTINGS, WEIGHTS, BINARY_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
@@ -25,12 +26,12 @@ KEY_VALUE = ("PREFIX_TUNING", CARTRIDGE)
 PEFT_TYPES = (*AT_INPUT, *KEY_VALUE)
 
 HEADED_TASK = "SEQ_CLS"
-_TASK_TYPES = {
-    "SEQ_2_SEQ_LM": "an encoder-decoder; only prompts of causal language models can be read",
-    "TOKEN_CLS": "a head that labels every token; tasks here label rows",
-    "QUESTION_ANS": "a head that marks a span of the row; tasks here label rows or generate text",
-    "FEATURE_EXTRACTION": "a model without a head, for its states; tasks here label rows or generate text",
+TASKS: dict[Architecture, str] = {
+    "decoder": "CAUSAL_LM",
+    "encoder-decoder": "SEQ_2_SEQ_LM",
+    "encoder": "FEATURE_EXTRACTION",
 }
+"""The task type of prompts without a head, by the kind of model they are for."""
 _MOST_SETTINGS_BYTES = 1_000_000
 _MOST_TOKENS = 1_000_000
 
@@ -44,7 +45,14 @@ class AdapterSettings:
     has_head: bool
     """Whether a layer that tells labels apart is saved with the prompt."""
     num_virtual_tokens: int
+    num_submodules: int
+    """1, or 2 where an encoder and a decoder are given as many virtual tokens each."""
     values: Mapping[str, Any]
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows its tensor has: at the input, one for each virtual token of each submodule."""
+        return self.num_virtual_tokens * (1 if self.peft_type in KEY_VALUE else self.num_submodules)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -94,7 +102,7 @@ def read_settings(folder: Path) -> AdapterSettings:
     """Return the settings of the adapter in `folder`.
 
     Raises:
-        FormatError: if there are none, or they are not those of a soft prompt of a causal model.
+        FormatError: if there are none, or they are not those of a soft prompt.
     """
     values = _read(folder)
     peft_type, task_type = values.get("peft_type"), values.get("task_type")
@@ -103,18 +111,15 @@ def read_settings(folder: Path) -> AdapterSettings:
             f"{folder}: peft_type {shown(peft_type)} is not a soft prompt that can be read; readable are "
             f"{', '.join(PEFT_TYPES)}"
         )
-    submodules = values.get("num_transformer_submodules")
-    if isinstance(task_type, str) and task_type in _TASK_TYPES:
-        raise FormatError(f"{folder}: made for {task_type}, {_TASK_TYPES[task_type]}")
-    if task_type not in (None, "CAUSAL_LM", HEADED_TASK) or submodules not in (None, 1):
-        raise FormatError(
-            f"{folder}: made for {shown(task_type or f'{shown(submodules)} submodules')}; "
-            "only prompts of causal language models (CAUSAL_LM) can be read"
-        )
     count = values.get("num_virtual_tokens")
     if not _is_count(count) or not 0 < count <= _MOST_TOKENS:
         raise FormatError(f"{folder}: num_virtual_tokens is {shown(count)}, expected a number above 0")
-    return AdapterSettings(folder, str(peft_type), task_type == HEADED_TASK, count, values)
+    submodules = values.get("num_transformer_submodules")
+    if submodules is None:
+        submodules = 2 if task_type == TASKS["encoder-decoder"] else 1
+    if not _is_count(submodules) or submodules not in (1, 2):
+        raise FormatError(f"{folder}: num_transformer_submodules is {shown(submodules)}, expected 1 or 2")
+    return AdapterSettings(folder, str(peft_type), task_type == HEADED_TASK, count, submodules, values)
 
 
 def written_settings(
@@ -123,7 +128,8 @@ def written_settings(
     base_model_name: str,
     *,
     has_head: bool,
-    is_encoder_decoder: bool = False,
+    architecture: Architecture = "decoder",
+    num_submodules: int = 1,
 ) -> dict[str, Any]:
     """What every type has in its settings, but for the shape of the model."""
     return {
@@ -131,12 +137,12 @@ def written_settings(
         "base_model_name_or_path": base_model_name,
         "inference_mode": True,
         "modules_to_save": ["classifier", "score"] if has_head else None,
-        "num_transformer_submodules": 1,
+        "num_transformer_submodules": num_submodules,
         "num_virtual_tokens": num_virtual_tokens,
         "peft_type": peft_type,
         "peft_version": PEFT_VERSION,
         "revision": None,
-        "task_type": HEADED_TASK if has_head else "SEQ_2_SEQ_LM" if is_encoder_decoder else "CAUSAL_LM",
+        "task_type": HEADED_TASK if has_head else TASKS[architecture],
     }
 
 
@@ -144,7 +150,8 @@ def input_settings(
     peft_type: str, config: PretrainedConfig, width: int, context: ContextTokens | None
 ) -> dict[str, Any]:
     """What a type with virtual tokens `width` wide at the input has besides."""
-    text = config.get_text_config(decoder=True)
+    # Of an encoder-decoder, PEFT writes the encoder's.
+    text = config if config.is_encoder_decoder else config.get_text_config(decoder=True)
     shape = {
         "num_attention_heads": getattr(text, "num_attention_heads", 1),
         "num_layers": text.num_hidden_layers,

@@ -1,6 +1,7 @@
 """Soft prompts out of the folders of Hugging Face's PEFT 0.21, read without PEFT itself."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,7 +10,6 @@ from transformers import PretrainedConfig
 
 from tuningfork.errors import FormatError
 from tuningfork.library.formats.base_shapes import (
-    KeyValueShape,
     check_embedding_width,
     embedding_width,
     key_value_shape,
@@ -25,6 +25,9 @@ from tuningfork.library.formats.peft_config import (
     AdapterSettings,
     read_settings,
 )
+from tuningfork.library.formats.peft_layers import check_num_stored, given_layers
+from tuningfork.library.formats.peft_tasks import check_task
+from tuningfork.library.formats.sides import prompt_of_sides
 from tuningfork.library.formats.tensor_files import (
     check_matrix,
     check_names,
@@ -34,7 +37,12 @@ from tuningfork.library.formats.tensor_files import (
     shown,
     usable,
 )
-from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, KeyValuePrefix
+from tuningfork.models.artefacts import (
+    EncoderDecoderPrompt,
+    HeadedPrefix,
+    InputPrompt,
+    KeyValuePrefix,
+)
 from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.parts import FrozenTokens, TaskProduct
 
@@ -49,9 +57,13 @@ def import_peft(folder: Path, *, config: PretrainedConfig, task_index: int | Non
     """Return the soft prompt of a PEFT folder.
 
     Reads PROMPT_TUNING, P_TUNING, CPT and MULTITASK_PROMPT_TUNING (as `InputPrompt`), PREFIX_TUNING and
-    CARTRIDGE (as `KeyValuePrefix`, or with the head of SEQ_CLS as `HeadedPrefix`) of causal models. Nothing
-    that the settings name, such as a tokenizer or a file of initial weights, is opened. `adapter_model.bin`
-    is read only where there is no safetensors file and only as plain tensors.
+    CARTRIDGE (as `KeyValuePrefix`, or with the head of SEQ_CLS as `HeadedPrefix`) of causal models, and those
+    without a head of encoder-decoders and encoders, as far as PEFT runs them. Virtual tokens of an
+    encoder-decoder are its encoder's; where PEFT gives its decoder some, too, with MULTITASK_PROMPT_TUNING,
+    the prompt is an `EncoderDecoderPrompt`. Keys and values stand in front of the decoder, and each layer has
+    those that PEFT hands it. Nothing that the settings name,
+    such as a tokenizer or a file of initial weights, is opened. `adapter_model.bin` is read only where there
+    is no safetensors file and only as plain tensors.
 
     Args:
         folder: holds `adapter_config.json` and the weights.
@@ -63,6 +75,7 @@ def import_peft(folder: Path, *, config: PretrainedConfig, task_index: int | Non
             does not fit the model.
     """
     settings = read_settings(folder)
+    check_task(settings, config)
     if task_index is not None and settings.peft_type != MULTITASK:
         raise FormatError(f"{folder}: {settings.peft_type} holds one prompt; leave out the task index")
     tensors, metadata = _read_tensors(settings)
@@ -80,9 +93,20 @@ def import_peft(folder: Path, *, config: PretrainedConfig, task_index: int | Non
     check_embedding_width(folder, prompt.shape[1], config)
     if settings.peft_type == MULTITASK:
         product, index = _task_product(settings, prompt, tensors, task_index)
-        return Imported(InputPrompt(product.product), {**origin, "task_index": str(index)}, product)
+        return Imported(_at_input(settings, product.product), {**origin, "task_index": str(index)}, product)
     context = settings.context_tokens if settings.peft_type == CONTEXT else None
-    return Imported(InputPrompt(prompt), origin, context)
+    return Imported(_at_input(settings, prompt), origin, context)
+
+
+def _at_input(settings: AdapterSettings, rows: Tensor) -> InputPrompt | EncoderDecoderPrompt:
+    """The prompt that PEFT makes of `rows`.
+
+    Those for a decoder, the second half, it reads of MULTITASK_PROMPT_TUNING alone.
+    """
+    count = settings.num_virtual_tokens
+    if settings.num_submodules == 1 or settings.peft_type != MULTITASK:
+        return InputPrompt(rows[:count].clone())
+    return prompt_of_sides(rows[:count].clone(), rows[count:].clone())
 
 
 def _imported_prefix(
@@ -92,30 +116,29 @@ def _imported_prefix(
     config: PretrainedConfig,
     origin: Mapping[str, str],
 ) -> Imported:
-    prefix = _unflatten(settings, prompt, key_value_shape(config))
+    prefix = _unflatten(settings, prompt, config)
     parts = FrozenTokens(settings.num_frozen_tokens) if settings.peft_type == CARTRIDGE else None
     return Imported(prefix if head is None else HeadedPrefix(prefix, head), origin, parts)
 
 
-def _unflatten(settings: AdapterSettings, prompt: Tensor, shape: KeyValueShape) -> KeyValuePrefix:
-    expected = {
-        "num_layers": shape.num_layers,
-        "num_attention_heads": shape.num_heads,
-        "token_dim": shape.num_heads * shape.head_size,
-    }
+def _unflatten(settings: AdapterSettings, prompt: Tensor, config: PretrainedConfig) -> KeyValuePrefix:
+    shape = key_value_shape(config)
+    num_stored = check_num_stored(settings.folder, settings.values.get("num_layers"), shape, config)
+    expected = {"num_attention_heads": shape.num_heads, "token_dim": shape.num_heads * shape.head_size}
     for name, value in expected.items():
         if (found := settings.values.get(name)) != value:
             raise FormatError(
                 f"{settings.folder}: {name} is {shown(found)}, the model has {value} (counting key-value "
                 "heads); it was made for another base model"
             )
-    if prompt.shape[1] != shape.width:
-        raise FormatError(f"{settings.folder}: {PROMPT} is {prompt.shape[1]} wide, expected {shape.width}")
-    parts = prompt.view(-1, 2 * shape.num_layers, shape.num_heads, shape.head_size).permute(1, 2, 0, 3)
+    stored = replace(shape, num_layers=num_stored)
+    if prompt.shape[1] != stored.width:
+        raise FormatError(f"{settings.folder}: {PROMPT} is {prompt.shape[1]} wide, expected {stored.width}")
+    parts = prompt.view(-1, 2 * num_stored, shape.num_heads, shape.head_size).permute(1, 2, 0, 3)
     return KeyValuePrefix(
         tuple(
-            (parts[2 * layer].contiguous(), parts[2 * layer + 1].contiguous())
-            for layer in range(shape.num_layers)
+            (parts[2 * layer].clone(), parts[2 * layer + 1].clone())
+            for layer in given_layers(shape.num_layers, num_stored, config)
         )
     )
 
@@ -174,10 +197,11 @@ def _prompt_tensor(settings: AdapterSettings, tensors: Mapping[str, Tensor]) -> 
     if (prompt := tensors.get(PROMPT)) is None:
         raise FormatError(f"{folder}: tensor {PROMPT} is missing, found {sorted(tensors)}")
     check_matrix(folder, PROMPT, prompt)
-    if prompt.shape[0] != settings.num_virtual_tokens:
+    if prompt.shape[0] != settings.num_rows:
+        sides = " for each of two sides" if settings.num_rows > settings.num_virtual_tokens else ""
         raise FormatError(
             f"{folder}: {PROMPT} has {prompt.shape[0]} rows, num_virtual_tokens is "
-            f"{settings.num_virtual_tokens}"
+            f"{settings.num_virtual_tokens}{sides}"
         )
     return prompt
 

@@ -1,11 +1,13 @@
 """Soft prompts into the folders of Hugging Face's PEFT 0.21, written without PEFT itself.
 
-A folder of a prompt at the input holds `prompt_embeddings` (P, H), one of keys and values the same of
-(P, L * 2 * A * D), where keys of layer l come at index 2l and values at 2l + 1.
+A folder of a prompt at the input holds `prompt_embeddings` (P, H), or (2P, H) if an encoder and a decoder are
+given P each. One of keys and values holds the same of (P, L * 2 * A * D), where keys of stored layer l come
+at index 2l and values at 2l + 1.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,39 +29,13 @@ from tuningfork.library.formats.peft_config import (
     key_value_settings,
     written_settings,
 )
+from tuningfork.library.formats.peft_content import content_of
+from tuningfork.library.formats.peft_layers import given_layers, num_written_layers
 from tuningfork.library.formats.peft_read import BASE_WEIGHTS, COLUMNS, PROMPT, ROWS
 from tuningfork.library.formats.peft_readme import readme
-from tuningfork.models.artefacts import (
-    AdaptedPrompt,
-    DecomposedPrompt,
-    EncoderDecoderPrompt,
-    HeadedPrefix,
-    HeadedPrompt,
-    InputPrompt,
-    InstancePrompt,
-    KeyValuePrefix,
-    PlacedPrompt,
-    SoftPrompt,
-)
+from tuningfork.models.artefacts import HeadedPrefix, InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.parts import ContextTokens, FrozenTokens, PromptParts, TaskProduct
-
-_WITHOUT_FORMAT: dict[type, str] = {
-    **dict.fromkeys(
-        (InstancePrompt, DecomposedPrompt),
-        "this prompt changes the tokens of each row, and PEFT has no format for such prompts; "
-        "tune one that does not (--method) to export it",
-    ),
-    HeadedPrompt: "this prompt has a head behind virtual tokens at the input, which is not written yet; tune "
-    "one that says its labels, without --head, to export it",
-    AdaptedPrompt: "this prompt has an adapter, which has a PEFT folder of its own; export both apart",
-    EncoderDecoderPrompt: "this prompt stands in front of a decoder, with words before its encoder, and PEFT "
-    "keeps no words; tune one with --placement front to export it",
-    PlacedPrompt: "this prompt has virtual tokens among the words, and PEFT knows only those in front; "
-    "tune one with --placement front to export it",
-}
-"""Why there is no PEFT folder for a kind of prompt."""
-_MEMBERS = {InputPrompt: AT_INPUT, KeyValuePrefix: KEY_VALUE, HeadedPrefix: KEY_VALUE}
 
 
 def export_peft(
@@ -85,30 +61,31 @@ def export_peft(
         notes: what else the reader of the README should know, such as task, template and score. The hash
             called `base_weights_sha256` stands with the tensors, too, for whoever reads them.
         peft_type: PROMPT_TUNING, P_TUNING, MULTITASK_PROMPT_TUNING or CPT for an `InputPrompt`, PREFIX_TUNING
-            or CARTRIDGE for a prefix; None takes the first, which need nothing else.
+            or CARTRIDGE for a prefix; None takes the first, which need nothing else. Virtual tokens of both
+            sides of an encoder-decoder are held by MULTITASK_PROMPT_TUNING alone.
         parts: what the prompt was made of, where `peft_type` keeps that apart.
 
     Raises:
-        FormatError: If the prompt does not fit the model or the format, or a value is not finite.
+        FormatError: If the prompt does not fit the model or the format, PEFT itself cannot run it, or a value
+            is not finite.
     """
-    if not isinstance(artefact, InputPrompt | KeyValuePrefix | HeadedPrefix):
-        raise FormatError(_WITHOUT_FORMAT[type(artefact)])
-    possible = _MEMBERS[type(artefact)]
-    kind = peft_type or possible[0]
-    if kind not in possible:
-        raise FormatError(f"PEFT's {kind} does not hold this prompt; it can be {' or '.join(possible)}")
-    if isinstance(artefact, InputPrompt):
-        tensors, settings = _at_input(artefact, kind, config, parts)
+    content = content_of(artefact, config)
+    kind = content.checked_type(peft_type)
+    held = content.prompt
+    if isinstance(held, InputPrompt):
+        tensors, settings = _at_input(held, kind, config, parts)
     else:
-        tensors, settings = _keys_and_values(artefact, kind, config, parts)
+        tensors, settings = _keys_and_values(held, kind, config, parts)
     stored = _finite(folder, tensors)
-    has_head = isinstance(artefact, HeadedPrefix)
+    # PEFT hands keys and values on as those of a decoder with an encoder if it counts both.
+    is_behind_encoder = content.architecture == "encoder-decoder" and kind in KEY_VALUE
     settings |= written_settings(
         kind,
-        artefact.num_virtual_tokens,
+        content.num_virtual_tokens,
         base_model_name,
-        has_head=has_head,
-        is_encoder_decoder=config.is_encoder_decoder,
+        has_head=isinstance(held, HeadedPrefix),
+        architecture=content.architecture,
+        num_submodules=2 if is_behind_encoder else content.num_sides,
     )
     metadata = {"format": "pt"} | ({BASE_WEIGHTS: notes[BASE_WEIGHTS]} if notes.get(BASE_WEIGHTS) else {})
     (folder / SETTINGS).unlink(missing_ok=True)
@@ -170,11 +147,15 @@ def _keys_and_values(
 ) -> tuple[dict[str, Tensor], dict[str, object]]:
     shape = key_value_shape(config)
     prefix = artefact.prefix if isinstance(artefact, HeadedPrefix) else artefact
-    tensors = {PROMPT: _flatten(prefix, shape)}
+    stored = replace(shape, num_layers=num_written_layers(shape.num_layers, config))
+    layers = _layers(prefix, shape)
+    written = torch.zeros(stored.num_layers, *layers.shape[1:])
+    written[list(given_layers(shape.num_layers, stored.num_layers, config))] = layers
+    tensors = {PROMPT: written.permute(3, 0, 1, 2, 4).reshape(prefix.num_virtual_tokens, stored.width)}
     if isinstance(artefact, HeadedPrefix):
         tensors["base_model.score.weight"] = _without_bias(artefact.head)
     num_frozen = parts.count if isinstance(parts, FrozenTokens) else 0
-    return tensors, key_value_settings(kind, shape, num_frozen)
+    return tensors, key_value_settings(kind, stored, num_frozen)
 
 
 def _without_bias(head: ClassificationHead) -> Tensor:
@@ -187,13 +168,13 @@ def _without_bias(head: ClassificationHead) -> Tensor:
     return head.weight
 
 
-def _flatten(prefix: KeyValuePrefix, shape: KeyValueShape) -> Tensor:
-    """Return (P, L * 2 * A * D), PEFT's order of a prefix."""
+def _layers(prefix: KeyValuePrefix, shape: KeyValueShape) -> Tensor:
+    """Return keys and values of all layers, (L, 2, A, P, D)."""
     if prefix.position != 0:
         raise FormatError(f"PEFT's prefixes stand at position 0, this one at {prefix.position}")
     if len(prefix.layers) != shape.num_layers:
         raise FormatError(f"the prefix has {len(prefix.layers)} layers, the model {shape.num_layers}")
-    tensors = []
+    layers = []
     for index, pair in enumerate(prefix.layers):
         if pair is None:
             raise FormatError(
@@ -207,5 +188,5 @@ def _flatten(prefix: KeyValuePrefix, shape: KeyValueShape) -> Tensor:
                     f"layer {index} of the prefix has (heads, size) {found}, the model "
                     f"{(shape.num_heads, shape.head_size)}"
                 )
-            tensors.append(tensor)
-    return torch.stack(tensors).permute(2, 0, 1, 3).reshape(prefix.num_virtual_tokens, shape.width)
+        layers.append(torch.stack([tensor.detach().float().cpu() for tensor in pair]))
+    return torch.stack(layers)
