@@ -208,14 +208,14 @@ class RunFolder:
         return loaded
 
     def load_prompt(self) -> tuple[PromptRecord, SoftPrompt | None]:
-        """The chosen prompt and, if it is soft, its tensors.
+        """The chosen prompt and, unless it is text, its tensors.
 
         Raises:
             RunError: if the run has not chosen one yet.
             FormatError: if the file is damaged.
         """
         record = self._prompt_record()
-        soft = load_artefact(self.path / _SOFT_PROMPT)[0] if record.kind == "soft" else None
+        soft = load_artefact(self.path / _SOFT_PROMPT)[0] if record.kind != "text" else None
         return record, soft
 
     def load_parts(self) -> PromptParts | None:

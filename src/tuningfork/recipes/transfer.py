@@ -21,7 +21,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model, model_folder
 from tuningfork.recipes.arrangement import row_format
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
-from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.tagging import renderer_for
 from tuningfork.tasks.task import Task, task_hash
 
 _NAMES: dict[Format, str] = {"peft": "PEFT", "npy": "a NumPy file", "caikit": "caikit"}
@@ -68,6 +68,7 @@ def export_run(
     if format != "peft":
         write = export_npy if format == "npy" else export_caikit
         return write(_virtual_tokens(path, prompt, format), output)
+    _check_task(folder.task)
     base = load_model(model or folder.record.model.name)
     _check_decoder(base)
     if changed := identity_of(folder.record.model).differences(base.identity()):
@@ -80,7 +81,7 @@ def export_run(
         "task": task.name,
         "prompt_template": task.prompt,
         "replaces": str(
-            base.tokenizer.decode(RowRenderer(task, base.tokenizer, **row_format(base)).prefix_ids)
+            base.tokenizer.decode(renderer_for(task, base.tokenizer, **row_format(base)).prefix_ids)
         ),
         BASE_WEIGHTS: folder.record.model.weights,
         "method": record.method or "",
@@ -122,6 +123,7 @@ def import_prompt(
     found = format or find_format(source)
     if task_index is not None and found != "peft":
         raise FormatError(f"{source}: {_NAMES[found]} holds one prompt; leave out the task index")
+    _check_task(task)
     base = load_model(model)
     _check_decoder(base)
     imported = _read(source, found, base, task_index)
@@ -130,7 +132,7 @@ def import_prompt(
     folder.save_prompt(
         PromptRecord(
             kind="soft",
-            text=RowRenderer(task, base.tokenizer, **row_format(base)).prefix_text,
+            text=renderer_for(task, base.tokenizer, **row_format(base)).prefix_text,
             method=imported.origin.get("peft_type", found).lower(),
             num_tokens=imported.prompt.num_virtual_tokens,
         ),
@@ -219,6 +221,14 @@ def _check_decoder(model: FrozenModel) -> None:
     if model.architecture == "encoder":
         raise FormatError(
             f"{model.name} is an encoder: prompts are written and read for models with a decoder only"
+        )
+
+
+def _check_task(task: Task) -> None:
+    if task.has_tags:
+        raise FormatError(
+            f"task {task.name} tags words by a head on each of them, and no format that is written or read "
+            "holds such a head"
         )
 
 
