@@ -157,7 +157,8 @@ def _made(
             return HeadedPrompt(_input_prompt(path, others), head)
         case "headed_placed_prompt":
             head, others = _head_of(path, tensors)
-            return HeadedPrompt(_placed_prompt(path, others, header), head)
+            # A head may read words behind which nothing was learned.
+            return HeadedPrompt(_placed_prompt(path, others, header, fewest=0), head)
         case "instance_prompt":
             return _instance_prompt(path, tensors, header)
         case "placed_prompt":
@@ -185,17 +186,19 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise FormatError(f"{path}: truncated or not a safetensors file ({reason})") from error
 
 
-def _input_prompt(path: Path, tensors: Mapping[str, Tensor]) -> InputPrompt:
+def _input_prompt(path: Path, tensors: Mapping[str, Tensor], *, fewest: int = 1) -> InputPrompt:
     if set(tensors) != {"embeddings"}:
         _reject_names(path, {"embeddings"}, set(tensors))
     embeddings = tensors["embeddings"]
-    if embeddings.ndim != 2 or 0 in embeddings.shape:
+    if embeddings.ndim != 2 or embeddings.shape[0] < fewest or embeddings.shape[1] == 0:
         raise FormatError(f"{path}: embeddings must be (P, H), found shape {tuple(embeddings.shape)}")
     return InputPrompt(embeddings)
 
 
-def _placed_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> PlacedPrompt:
-    embeddings = _input_prompt(path, tensors).embeddings
+def _placed_prompt(
+    path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str], *, fewest: int = 1
+) -> PlacedPrompt:
+    embeddings = _input_prompt(path, tensors, fewest=fewest).embeddings
     try:
         return PlacedPrompt(embeddings, _prefix_ids(path, header))
     except ValueError as error:

@@ -43,10 +43,9 @@ def most_frequent_tag(prepared: Prepared, model: FrozenModel) -> HeadedPrompt:
 def save_baseline(folder: RunFolder, prepared: Prepared, model: FrozenModel) -> int:
     """Write the baseline into `folder` as the prompt that was chosen; return its size in bytes."""
     renderer = prepared.renderer
-    prompt = most_frequent_tag(prepared, model) if prepared.task.has_tags else None
-    record = PromptRecord(
-        kind="text" if prompt is None else "tag",
-        text=renderer.prefix_text,
-        num_tokens=len(renderer.prefix_ids),
-    )
-    return folder.save_prompt(record, prompt)
+    record = PromptRecord(kind="text", text=renderer.prefix_text, num_tokens=len(renderer.prefix_ids))
+    if not prepared.task.has_tags:
+        return folder.save_prompt(record, None)
+    # Its words hold what opens every text, so rows are to be written without it.
+    record = record.model_copy(update={"kind": "tag", "placement": "after_bos"})
+    return folder.save_prompt(record, most_frequent_tag(prepared, model))

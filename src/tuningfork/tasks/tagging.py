@@ -108,7 +108,11 @@ class TagRenderer(RowRenderer):
         """
         row, tags = self.word_row(example), self.tag_indices(example)
         if len(tags) != len(row.word_positions):
-            raise DataError(f"{example.source}: {len(row.word_positions)} words with {len(tags)} tags")
+            count = len(row.word_positions)
+            raise DataError(
+                f"{describe_place(example.source)}: {count} {'word' if count == 1 else 'words'} and "
+                f"{len(tags)} tags; expected one tag for each word"
+            )
         return TrainingRow(row.ids, (), word_positions=row.word_positions, tags=tags)
 
     def tag_indices(self, example: Example) -> tuple[int, ...]:
