@@ -23,7 +23,7 @@ def test_a_task_lists_its_tags_and_is_saved_so(tmp_path: Path) -> None:
     assert task.labels == {tag: tag for tag in FIELDS["labels"]}
     save_task(task, tmp_path / "names.yaml")
     text = (tmp_path / "names.yaml").read_text(encoding="utf-8")
-    assert "labels:\n  - O\n  - B-PER\n  - I-PER\n" in text
+    assert "# the tags that words have\nlabels:\n  - O\n  - B-PER\n  - I-PER\n" in text
     saved = load_task(tmp_path / "names.yaml")
     assert saved.labels == task.labels
     assert Task.model_validate(task.model_dump()) == task

@@ -91,7 +91,7 @@ def test_a_decoders_row_ends_in_its_last_word_and_tags_are_read_at_last_tokens(
     ends = [place + 1 for place in row.word_positions]
     for number in range(len(words)):
         said = tokenizer.decode([*renderer.prefix_ids, *row.ids[: ends[number]]])
-        assert said.strip() == " ".join([*INSTRUCTION, *words[: number + 1]])
+        assert str(said).strip() == " ".join([*INSTRUCTION, *words[: number + 1]])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

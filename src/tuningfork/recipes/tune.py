@@ -252,7 +252,10 @@ class _Tuning:
         to_beat += _TIE * max(1.0, abs(to_beat))
         if winner.quality(winner.best) <= to_beat:
             self._sink.emit(
-                Notice(f"Choice    nothing tuned beats the {self._baseline} on validation: that is kept")
+                Notice(
+                    f"Choice    nothing tuned beats the {self._baseline} on validation: the {self._baseline} "
+                    "is kept"
+                )
             )
             return False
         return True

@@ -81,7 +81,7 @@ class Task(BaseModel):
     prompt: str = Field(min_length=1)
     """the text prompt: instruction first, then {{variable}}s; for conversations the instruction alone"""
     labels: dict[str, str] | None = None
-    """label in the data: the words the model should say for it; or the list of tags"""
+    """label in the data: the words the model should say for it"""
     length_normalization: LengthNormalization = "none"
     """none compares the probabilities of whole labels; mean compares them per token"""
     metric: str
@@ -277,13 +277,14 @@ def _commented(model: BaseModel, indent: int = 0) -> CommentedMap:
         value = getattr(model, name)
         if value is None or value == {}:
             continue
+        description = field.description
         if isinstance(value, BaseModel):
             commented[name] = _commented(value, indent + 2)
         elif name == "labels" and isinstance(model, Task) and model.has_tags:
-            commented[name] = list(value)
+            commented[name], description = list(value), "the tags that words have"
         else:
             commented[name] = _block(value) if name == "prompt" else value
-        commented.yaml_set_comment_before_after_key(name, before=field.description, indent=indent)
+        commented.yaml_set_comment_before_after_key(name, before=description, indent=indent)
     return commented
 
 
