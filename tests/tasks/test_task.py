@@ -212,7 +212,7 @@ def test_fields_that_do_not_fit_each_other(fields: dict[str, Any], message: str)
             "max_new_tokens: 0",
             "max_new_tokens: input should be greater than or equal to 1",
         ),
-        ("type: classification", "type: sorting", "type: input should be 'classification', 'generation' or"),
+        ("type: classification", "type: sorting", "type: input should be 'classification', 'generation', "),
         ("  1: cash", "  true: cash", r"labels\.1: input should be a valid string, found True"),
         ("metric: accuracy", "metric: accuraci", "metric: unknown metric 'accuraci'"),
         ("  1: cash", "  0: cash", 'line 15, column 3: not valid YAML: found duplicate key "0"'),

@@ -33,10 +33,11 @@ def run(
 
     prediction = load_run(run_path, model=model, device=device).answer(text if text is not None else given)
     if as_json:
-        answer: dict[str, object] = {"prediction": prediction.text}
-        if prediction.probabilities is not None:
-            answer["probabilities"] = prediction.probabilities
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        typer.echo(json.dumps(prediction.fields(), ensure_ascii=False))
+        return
+    if prediction.tagged is not None:
+        for word in prediction.tagged:
+            typer.echo(f"{word.word}\t{word.tag}")
         return
     typer.echo(prediction.text)
     if prediction.probabilities is not None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from tuningfork.cli.shared_tables import print_shared
 from tuningfork.cli.tables import method_name, print_candidates, print_predictions, print_result
 from tuningfork.library.run_folder import RunFolder
-from tuningfork.library.run_records import TEXT_PROMPT, PromptRecord, RunRecord, TuneResult
+from tuningfork.library.run_records import PromptRecord, RunRecord, TuneResult
 
 
 def show_run(path: Path, *, answers: int, as_json: bool) -> None:
@@ -70,13 +70,13 @@ def show_run(path: Path, *, answers: int, as_json: bool) -> None:
     if result.candidates:
         print_candidates(console, result.candidates, result.metric)
     if answers:
-        print_predictions(console, folder.load_predictions(), [TEXT_PROMPT, result.answer], count=answers)
+        print_predictions(console, folder.load_predictions(), [result.baseline, result.answer], count=answers)
 
 
 def _chosen(record: RunRecord, result: TuneResult, prompt: PromptRecord) -> str:
     """What a run answers with."""
-    if prompt.kind == "text":
-        return "the text prompt (nothing tuned was better on validation)"
+    if prompt.kind != "soft":
+        return f"the {result.baseline} (nothing tuned was better on validation)"
     if record.composition is not None:
         described = f"{result.answer} by {record.composition.how}"
         return f"{described}, {prompt.num_tokens} virtual tokens" if not prompt.members else described

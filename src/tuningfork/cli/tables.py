@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuningfork.library.run_records import CandidateRecord, TuneResult, WayRecord
+from tuningfork.tasks.tag_metrics import OUTSIDE
 from tuningfork.tuning.soft.defaults import Placement
 
 
@@ -45,11 +46,26 @@ def print_predictions(
     for name in ("input", "reference", *ways):
         table.add_column(name, overflow="fold", ratio=1)
     for row in predictions[:count]:
-        inputs = row["inputs"]
-        shown = "\n".join(inputs.values()) if isinstance(inputs, dict) else inputs[-1]["content"]
-        answers = [row["predictions"].get(way, "") for way in ways]
-        table.add_row(*(Text(text) for text in (shown, row["targets"][0], *answers)))
+        answers = [row["targets"][0], *(row["predictions"].get(way, "") for way in ways)]
+        table.add_row(*(Text(text) for text in _shown_row(row["inputs"], answers)))
     console.print(table)
+
+
+def _shown_row(inputs: Any, answers: list[Any]) -> list[str]:
+    """The input and the answers to it as texts; tags stand behind their words, but for O."""
+    if not isinstance(inputs, dict):
+        return [inputs[-1]["content"], *answers]
+    texts = [" ".join(value) if isinstance(value, list) else value for value in inputs.values()]
+    if not isinstance(answers[0], list):
+        return ["\n".join(texts), *answers]
+    (words,) = inputs.values()
+    return [
+        *texts,
+        *(
+            " ".join(w if tag == OUTSIDE else f"{w}/{tag}" for w, tag in zip(words, tags, strict=False))
+            for tags in answers
+        ),
+    ]
 
 
 def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], metric: str) -> None:

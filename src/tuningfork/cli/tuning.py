@@ -11,7 +11,7 @@ from rich.console import Console
 from tuningfork.cli.progress import ProgressSink
 from tuningfork.cli.tables import print_predictions, print_result
 from tuningfork.library.run_folder import RunFolder
-from tuningfork.library.run_records import TEXT_PROMPT, TuneOptions
+from tuningfork.library.run_records import TuneOptions
 from tuningfork.recipes import tune as recipe
 from tuningfork.tasks.task import Task
 
@@ -55,7 +55,7 @@ def print_run(console: Console, folder: RunFolder, *, as_json: bool) -> None:
         print_predictions(
             console,
             folder.load_predictions(),
-            [TEXT_PROMPT, result.answer],
+            [result.baseline, result.answer],
             count=_SHOWN_ANSWERS,
         )
     for line in (f"Saved     {folder.path}", f'Try       tuningfork run {folder.path} "..."'):

@@ -11,6 +11,7 @@ from typing import Any
 
 from tuningfork.data.example import Example, Message, Role
 from tuningfork.data.rows import RawRow, describe_place, excerpt
+from tuningfork.data.word_tags import read_tags, read_words
 from tuningfork.errors import DataError
 
 _ROLES: dict[str, Role] = {
@@ -34,6 +35,8 @@ class ColumnMap:
     """Column of a conversation: a list of `role` and `content`, or of `from` and `value`."""
     is_json_target: bool = False
     """A list in the target column is one JSON answer, even `[]`, rather than several references."""
+    has_tags: bool = False
+    """The input columns hold words, and the target column a list with a tag for each of them."""
     explanation: str = ""
     """One sentence on how the columns were guessed; empty if they were named."""
 
@@ -47,10 +50,15 @@ def to_example(row: RawRow, columns: ColumnMap, *, needs_target: bool = True) ->
     Without a target column, the last assistant turn of the conversation is the target and the turns before
     it are the messages; when no target is needed, a conversation without one is kept whole.
 
+    Words and tags become texts with single spaces between; where no target is needed, tags are not read.
+
     Raises:
         DataError: If a column is missing or holds a value that cannot become text, or a conversation has an
-            unknown role, a malformed turn, or no assistant turn although a target is needed.
+            unknown role, a malformed turn, or no assistant turn although a target is needed; or if a row has
+            not one tag for each of its words.
     """
+    if columns.has_tags:
+        return _tagged_example(row, columns, needs_target=needs_target)
     inputs = {
         variable: _as_text(_value(row, column, "input"), row, column)
         for variable, column in columns.inputs.items()
@@ -65,6 +73,23 @@ def to_example(row: RawRow, columns: ColumnMap, *, needs_target: bool = True) ->
     elif messages:
         messages, targets = _split_answer(messages, row, needs_target=needs_target)
     return Example(inputs, tuple(text for text in targets if text), messages, row.source)
+
+
+def _tagged_example(row: RawRow, columns: ColumnMap, *, needs_target: bool) -> Example:
+    inputs = {
+        variable: _as_text(read_words(_value(row, column, "input"), _place(row, column)), row, column)
+        for variable, column in columns.inputs.items()
+    }
+    if columns.target is None or not needs_target:
+        return Example(inputs, source=row.source)
+    (words,) = inputs.values()
+    value = _value(row, columns.target, "target")
+    tags = read_tags(value, _place(row, columns.target), len(words.split()))
+    return Example(inputs, (_as_text(tags, row, columns.target),), source=row.source)
+
+
+def _place(row: RawRow, column: str) -> str:
+    return f"{describe_place(row.source)}: column {column!r}"
 
 
 def _value(row: RawRow, column: str, purpose: str) -> Any:

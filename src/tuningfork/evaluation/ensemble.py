@@ -18,6 +18,7 @@ from tuningfork.models.path import SamplingOptions
 from tuningfork.models.prefix import PrefixState
 from tuningfork.tasks.metrics import Metric, get_metric
 from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.tagging import TagRenderer
 from tuningfork.tasks.task import Task
 from tuningfork.training.checkpoint import Validation
 from tuningfork.training.objectives import row_losses
@@ -255,10 +256,16 @@ class Ensemble:
 
 
 def _common_labels(members: Sequence[Member]) -> tuple[str, ...] | None:
-    choices = [member.renderer.choices for member in members]
-    if len({None if each is None else frozenset(each.labels) for each in choices}) > 1:
+    labels = [_labels_of(member.renderer) for member in members]
+    if len({None if each is None else frozenset(each) for each in labels}) > 1:
         described = " against ".join(
-            sorted({"none" if each is None else ", ".join(sorted(each.labels)) for each in choices})
+            sorted({"none" if each is None else ", ".join(sorted(each)) for each in labels})
         )
         raise PromptError(f"prompts answer together only where their labels are the same; found {described}")
-    return None if choices[0] is None else choices[0].labels
+    return labels[0]
+
+
+def _labels_of(renderer: RowRenderer) -> tuple[str, ...] | None:
+    if isinstance(renderer, TagRenderer):
+        return renderer.tags
+    return None if renderer.choices is None else renderer.choices.labels

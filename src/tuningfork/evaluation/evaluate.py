@@ -28,13 +28,18 @@ class Evaluation:
     scores: list[float]
     """The task's metric for each example."""
     log_losses: list[float]
-    """Nats: of the right label among the labels, or per token of the first reference."""
+    """Nats: of the right label among the labels, or per token of the first reference, or per word to tag."""
     seconds: float
+    weights: list[float] | None = None
+    """What each example's score counts for in that of the split; None if all count alike."""
 
     @property
     def mean_score(self) -> float:
         """The task's metric over the split."""
-        return sum(self.scores) / len(self.scores)
+        if self.weights is None or not any(self.weights):
+            return sum(self.scores) / len(self.scores)
+        weighed = (weight * score for weight, score in zip(self.weights, self.scores, strict=True))
+        return sum(weighed) / sum(self.weights)
 
     @property
     def mean_log_loss(self) -> float:
@@ -43,13 +48,46 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class TaggedWord:
+    """A word with its tag."""
+
+    word: str
+    tag: str
+    probabilities: dict[str, float]
+    """Of each tag."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What the model answers to one input."""
 
     text: str
-    """The label, or the generated answer."""
+    """The label, or the generated answer, or the tags of the words with spaces between."""
     probabilities: dict[str, float] | None = None
-    """Of each label; None where the answer is generated."""
+    """Of each label; None where the answer is generated, or words are tagged."""
+    tagged: tuple[TaggedWord, ...] | None = None
+    """The words of the input, where each has a tag."""
+
+    def fields(self, *, digits: int | None = None) -> dict[str, object]:
+        """The answer as it is written in JSON: `prediction` and, where there are some, `probabilities`.
+
+        Where words are tagged, both are lists with an entry for each word. With `digits`, probabilities are
+        rounded.
+        """
+
+        def shown(shares: dict[str, float]) -> dict[str, float]:
+            return (
+                shares if digits is None else {name: round(share, digits) for name, share in shares.items()}
+            )
+
+        if self.tagged is not None:
+            return {
+                "prediction": [word.tag for word in self.tagged],
+                "probabilities": [shown(word.probabilities) for word in self.tagged],
+            }
+        if self.probabilities is None:
+            return {"prediction": self.text}
+        return {"prediction": self.text, "probabilities": shown(self.probabilities)}
 
 
 class Evaluator:

@@ -161,6 +161,7 @@ def _made(
             return HeadedPrompt(_input_prompt(path, others), head)
         case "headed_placed_prompt":
             head, others = _head_of(path, tensors)
+            # A head may read words behind which nothing was learned.
             return HeadedPrompt(_placed_prompt(path, others, header), head)
         case "instance_prompt":
             return _instance_prompt(path, tensors, header)
@@ -204,7 +205,7 @@ def _embeddings(path: Path, tensors: Mapping[str, Tensor], *, may_be_empty: bool
 
 
 def _placed_prompt(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> PlacedPrompt:
-    # Words alone, which an adapter may stand behind, are a prompt without a virtual token.
+    # Words alone, which an adapter or a head may stand behind, are a prompt without a virtual token.
     embeddings = _embeddings(path, tensors, may_be_empty=True)
     try:
         return PlacedPrompt(embeddings, _prefix_ids(path, header))

@@ -247,7 +247,7 @@ class RunFolder:
         return loaded
 
     def load_prompt(self) -> tuple[PromptRecord, SoftPrompt | None]:
-        """The chosen prompt and, if it is soft, its tensors.
+        """The chosen prompt and, unless it is text, its tensors.
 
         Raises:
             RunError: if the run has not chosen one yet.

@@ -13,6 +13,8 @@ LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 NO_PROMPT, TEXT_PROMPT, TUNED_PROMPT = "no prompt", "text prompt", "tuned prompt"
 """Names of the ways of prompting that every result of `tune` has."""
+MOST_FREQUENT_TAG = "most frequent tag"
+"""What takes the place of the first two where words are tagged: always the tag of most training words."""
 COMPOSED_PROMPT = "composed prompt"
 """The name of a prompt that was made of others, in place of a tuned one."""
 
@@ -264,7 +266,8 @@ class MemberRecord(Record):
 class PromptRecord(Record):
     """The prompt that a run chose."""
 
-    kind: Literal["soft", "text"]
+    kind: Literal["soft", "text", "tag"]
+    """A soft prompt; the text prompt; or, where words are tagged, the most frequent tag."""
     text: str
     """The text prompt that was chosen, or that the soft prompt started from."""
     method: str | None = None
@@ -368,3 +371,8 @@ class TuneResult(Record):
     base_is_unchanged: bool
     seconds: float
     """Of the session that ended the run, and what trainings had taken in sessions before it."""
+
+    @property
+    def baseline(self) -> str:
+        """The way of prompting that the verdict compares with."""
+        return TEXT_PROMPT if any(way.name == TEXT_PROMPT for way in self.ways) else MOST_FREQUENT_TAG

@@ -180,6 +180,20 @@ class EncoderPath:
         ]
         return self._run(sequences, says_words=self.says_words)
 
+    def states(
+        self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Last hidden states (N, H) of the tokens of each row named by `at`, in order."""
+        each = list(prefixes) if len(prefixes) == len(rows) else list(prefixes) * len(rows)
+        most = max(map(len, at))
+        # Rows name different numbers of tokens; what is named too often is left out again.
+        sequences = [
+            self._sequence(row, prefix, [*places, *[0] * (most - len(places))])
+            for row, prefix, places in zip(rows, each, at, strict=True)
+        ]
+        states = self._run(sequences, says_words=False)
+        return torch.cat([row[: len(places)] for row, places in zip(states, at, strict=True)])
+
     def logits(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
     ) -> Tensor:

@@ -301,9 +301,7 @@ class FrozenModel:
             PromptError: if the prompt has a head, which says no words.
             ValueError: if `at` names a position that its row does not have.
         """
-        for row, positions in zip(rows, at, strict=True):
-            if any(not 0 <= position < len(row) for position in positions):
-                raise ValueError(f"a row of {len(row)} tokens has no position {list(positions)}")
+        _check_positions(rows, at)
         starts = [answer_start(*pair) for pair in zip(at, rows, strict=True)]
         prefixes = self._checked_words(rows, prefix, extra=0, answer_starts=starts)
         with self._as_adapted(prefixes):
@@ -363,6 +361,32 @@ class FrozenModel:
                 some, states, choices, normalizes_length=normalizes_length
             ).cpu()
         return scores
+
+    def word_log_probabilities(
+        self, rows: Sequence[TokenIds], prefix: Prefixes, at: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """Log-probability (N, C) of each tag at the tokens of each row named by `at`, in order of both.
+
+        The head of the prompt reads their last hidden states. Differentiable, one batch; `prefix` is one
+        state for all rows or one for each row.
+
+        Raises:
+            ContextLengthError: if prompt and row exceed the model's maximum.
+            PromptError: if a prompt has no head, or the model's states cannot be read.
+            ValueError: if `at` names a position that its row does not have.
+        """
+        _check_positions(rows, at)
+        prefixes = self._checked(rows, prefix, extra=0)
+        heads = [state.head for state in prefixes if state.head is not None]
+        if len(heads) < len(prefixes):
+            raise PromptError("words are tagged by the head of a prompt, and this one has none; use --head")
+        if not isinstance(self._path, EncoderPath | SharedPrefixPath):
+            raise PromptError(f"words are not tagged by {self.name}: {self.support.reason}")
+        states = self._path.states(rows, prefixes, at)
+        if len(heads) == 1:
+            return heads[0].log_probabilities(states)
+        by_row = torch.split(states, [len(places) for places in at])
+        return torch.cat([head.log_probabilities(row) for head, row in zip(heads, by_row, strict=True)])
 
     @torch.no_grad()
     def generate(
@@ -502,3 +526,9 @@ class FrozenModel:
                 f"{what} = {longest} tokens; the model's maximum is {self.maximum_length}"
             )
         return prefixes
+
+
+def _check_positions(rows: Sequence[TokenIds], at: Sequence[Sequence[int]]) -> None:
+    for row, positions in zip(rows, at, strict=True):
+        if any(not 0 <= position < len(row) for position in positions):
+            raise ValueError(f"a row of {len(row)} tokens has no position {list(positions)}")

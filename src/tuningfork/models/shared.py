@@ -184,13 +184,24 @@ class SharedPrefixPath:
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], at: Sequence[Sequence[int]]
     ) -> Tensor:
         """Next-token logits (N, V) after the tokens of each row named by `at`, in order; nothing else."""
-        opening = self._open(rows, prefixes, [answer_start(*pair) for pair in zip(at, rows, strict=True)])
+        starts = [answer_start(*pair) for pair in zip(at, rows, strict=True)]
+        return self._head(self.states(rows, prefixes, at, starts))
+
+    def states(
+        self,
+        rows: Sequence[TokenIds],
+        prefixes: Sequence[PrefixState],
+        at: Sequence[Sequence[int]],
+        answer_starts: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Last hidden states (N, H) of the tokens of each row named by `at`, in order."""
+        opening = self._open(rows, prefixes, answer_starts)
         hidden = self._run_opening(opening)
         row_index = [row for row, positions in enumerate(at) for _ in positions]
         steps = [step for row, positions in enumerate(at) for step in opening.steps(row, positions)]
         if opening.states is not None:
             hidden = torch.cat([hidden, opening.states], dim=1)
-        return self._head(hidden[row_index, steps])
+        return hidden[row_index, steps]
 
     def score(
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], choices: Sequence[TokenIds]

@@ -27,6 +27,9 @@ def advise(
 
 
 def _on_start(outcomes: Sequence[CandidateOutcome], text_validation: Validation) -> list[str]:
+    if any(o.candidate.method.kind == "headed" for o in outcomes):
+        # A head tells all labels alike at the start, wherever the virtual tokens come from.
+        return []
     by_start = {o.candidate.initialization: o.validations[0].log_loss for o in outcomes if 0 in o.validations}
     lowest, above = min(by_start.values(), default=math.nan), text_validation.log_loss
     if "text" in by_start or not lowest > above + _HARMED_NATS:

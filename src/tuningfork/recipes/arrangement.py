@@ -12,6 +12,7 @@ from tuningfork.errors import PromptError
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.tagging import renderer_for
 from tuningfork.tasks.task import Task
 from tuningfork.tuning.soft.decoder_placement import InFrontOfDecoder, stands_at_decoder
 from tuningfork.tuning.soft.defaults import (
@@ -19,6 +20,7 @@ from tuningfork.tuning.soft.defaults import (
     NUM_PLACED_TOKENS,
     SEARCHED_METHODS,
     SEARCHED_PLACEMENTS,
+    TAG_PLACEMENTS,
     Placement,
 )
 from tuningfork.tuning.soft.method import SoftMethod
@@ -115,8 +117,13 @@ def arrange(
             f"placement {placement} needs an encoder-decoder model, and this one has no decoder apart; "
             "choose front or another"
         )
+    if task.has_tags and placement not in TAG_PLACEMENTS:
+        raise PromptError(
+            f"placement {placement}: where words are tagged, virtual tokens stand before them; choose one of "
+            f"{', '.join(TAG_PLACEMENTS)}"
+        )
     render = partial(
-        RowRenderer,
+        renderer_for,
         task,
         tokenizer,
         fills_masks=fills_masks,
@@ -154,7 +161,7 @@ def placements_of(task: Task, options: TuneOptions, *, encodes_input: bool = Fal
     if encodes_input:
         sides = {natural_placement(get_soft_method(name)) for name in options.methods or SEARCHED_METHODS}
         return tuple(sorted(sides, key=("front", "decoder").index))
-    return ("front",) if options.methods else SEARCHED_PLACEMENTS
+    return ("front",) if options.methods or task.has_tags else SEARCHED_PLACEMENTS
 
 
 def natural_placement(method: SoftMethod) -> Placement:

@@ -326,6 +326,11 @@ class _Composing:
 def _check_request(request: Request) -> None:
     if len(request.runs) < 2:
         raise PromptError(f"compose {request.how} takes at least two runs, found {len(request.runs)}")
+    if request.task.has_tags:
+        raise PromptError(
+            f"task {request.task.name}: prompts that tag words have heads, which cannot be composed; "
+            "`tuningfork predict --prompts` lets such runs answer together"
+        )
     if request.weights is not None and request.how != "average":
         raise PromptError(f"weights are shares of an average; leave them with {request.how}")
     if request.combine is not None and request.how != "ensemble":

@@ -13,8 +13,9 @@ from tuningfork.data.example import Example, Message
 from tuningfork.data.readers import read_rows
 from tuningfork.data.rows import RawRow
 from tuningfork.errors import ContextLengthError, DataError, ModelError, PromptError, RunError
-from tuningfork.evaluation.ensemble import Ensemble, Member
+from tuningfork.evaluation.ensemble import Member
 from tuningfork.evaluation.evaluate import Prediction
+from tuningfork.evaluation.tagging import ensemble_for
 from tuningfork.events import EventSink, Notice, NullSink
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import MemberRecord, PromptRecord
@@ -59,7 +60,7 @@ class LoadedRun:
             _check_question(folder, other)
         self._members = [member for each in (folder, *others) for member in _members(each, model)]
         self.renderer = self._members[0].renderer
-        self._ensemble = Ensemble(
+        self._ensemble = ensemble_for(
             model, self.task, self._members, combine=combine or self.prompt_record.combine
         )
 
@@ -107,7 +108,8 @@ class LoadedRun:
     ) -> Iterator[str]:
         """Answer every row of a file, each as a line of JSON: the row with what was predicted.
 
-        `prediction` is added to it and, for labels, `probabilities`.
+        `prediction` is added to it and, for labels, `probabilities`; where words are tagged, both are lists
+        with an entry for each word.
 
         Raises:
             DataError: if a row cannot be read or lacks a column that the task reads.
@@ -123,11 +125,7 @@ class LoadedRun:
         while chunk := list(islice(usable, _ROWS_PER_CHUNK)):
             predictions = self._ensemble.predict([example for _, example in chunk])
             for (row, _), prediction in zip(chunk, predictions, strict=True):
-                answer: dict[str, object] = {**row.values, "prediction": prediction.text}
-                if prediction.probabilities is not None:
-                    answer["probabilities"] = {
-                        label: round(share, 6) for label, share in prediction.probabilities.items()
-                    }
+                answer = {**row.values, **prediction.fields(digits=6)}
                 yield json.dumps(answer, ensure_ascii=False, default=str)
 
     def _usable(

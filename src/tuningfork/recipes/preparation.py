@@ -1,6 +1,6 @@
 """Everything before the first optimizer step: read, check, split, render, measure lengths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -20,6 +20,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.arrangement import placements_of, row_format
 from tuningfork.recipes.task_file import columns_of
 from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.tagging import TagRenderer, renderer_for
 from tuningfork.tasks.task import Task
 from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, Placement
 from tuningfork.types import TrainingRow
@@ -90,7 +91,7 @@ def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSin
         DataError: if the data cannot be used.
         ContextLengthError: if a row does not fit and `options.skip_bad_rows` is off.
     """
-    renderer = RowRenderer(task, model.tokenizer, **row_format(model))
+    renderer = renderer_for(task, model.tokenizer, **row_format(model))
     length = _RowLength(renderer, task, options, model.maximum_length or _NO_LIMIT)
     examples = _checked(task.data.train, length, renderer, model, task, options, sink)
     own_test: Sequence[Example] | None = None
@@ -154,7 +155,10 @@ def _checked(
         split=None if is_test else options.split,
     )
     _report_skipped(loaded.bad_rows, loaded.bad_row_count, sink)
-    examples = _with_known_labels(loaded.examples, task, options, sink)
+    if isinstance(renderer, TagRenderer):
+        examples = _with_known_tags(loaded.examples, renderer, options, sink)
+    else:
+        examples = _with_known_labels(loaded.examples, task, options, sink)
     _check_lengths(examples, renderer, model, task, options)
     report = check_examples(
         examples,
@@ -230,13 +234,37 @@ def _with_known_labels(
         for position, example in enumerate(examples)
         if example.targets and example.targets[0] not in task.labels
     }
-    if not unknown:
+    remedy = "correct the row, or add the label to the task file"
+    return _without(unknown, examples, remedy, options, sink)
+
+
+def _with_known_tags(
+    examples: Sequence[Example], renderer: TagRenderer, options: TuneOptions, sink: EventSink
+) -> Sequence[Example]:
+    unusable = {}
+    for position, example in enumerate(examples):
+        try:
+            renderer.training_row(example)
+        except DataError as error:
+            unusable[position] = str(error)
+    remedy = "correct the row, or pass --skip-bad-rows to leave such rows out"
+    return _without(unusable, examples, remedy, options, sink)
+
+
+def _without(
+    unusable: Mapping[int, str],
+    examples: Sequence[Example],
+    remedy: str,
+    options: TuneOptions,
+    sink: EventSink,
+) -> Sequence[Example]:
+    """The examples but those at the places in `unusable`, if such rows are to be skipped."""
+    if not unusable:
         return examples
     if not options.skip_bad_rows:
-        first = next(iter(unknown.values()))
-        raise DataError(f"{first}; correct the row, or add the label to the task file")
-    _report_skipped(list(unknown.values()), len(unknown), sink)
-    return ExampleView(examples, [place for place in range(len(examples)) if place not in unknown])
+        raise DataError(f"{next(iter(unusable.values()))}; {remedy}")
+    _report_skipped(list(unusable.values()), len(unusable), sink)
+    return ExampleView(examples, [place for place in range(len(examples)) if place not in unusable])
 
 
 def _check_lengths(

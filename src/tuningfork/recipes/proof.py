@@ -9,9 +9,16 @@ from typing import Any
 import numpy as np
 
 from tuningfork.data.example import Example
-from tuningfork.evaluation.evaluate import Evaluation, Evaluator
-from tuningfork.evaluation.statistics import mean_interval, paired_difference
-from tuningfork.library.run_records import NO_PROMPT, TEXT_PROMPT, VerdictRecord, WayRecord
+from tuningfork.evaluation.evaluate import Evaluation
+from tuningfork.evaluation.pooled_scores import score_difference, score_interval
+from tuningfork.evaluation.tagging import evaluator_for
+from tuningfork.library.run_records import (
+    MOST_FREQUENT_TAG,
+    NO_PROMPT,
+    TEXT_PROMPT,
+    VerdictRecord,
+    WayRecord,
+)
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.models.prefix import PrefixState
@@ -35,8 +42,14 @@ class Way:
 def baseline_ways(
     prepared: Prepared, model: FrozenModel, text_prefix: PrefixState, *, seed: int
 ) -> list[Way]:
-    """What needs no training: no prompt, the text prompt, and demonstrations where some fit."""
-    renderer, evaluator = prepared.renderer, Evaluator(model, prepared.task, prepared.renderer)
+    """What needs no training: no prompt, the text prompt, and demonstrations where some fit.
+
+    Where words are tagged, no words say tags: there it is the most frequent tag of the training rows.
+    """
+    renderer, evaluator = prepared.renderer, evaluator_for(model, prepared.task, prepared.renderer)
+    if prepared.task.has_tags:
+        evaluate = partial(evaluator.evaluate, text_prefix)
+        return [Way(MOST_FREQUENT_TAG, evaluate, 0.0, peak_memory_bytes(model.device), 0, 0)]
     started = time.perf_counter()
     few_shot = choose_few_shot(prepared, model, evaluator, seed=seed)
     seconds = time.perf_counter() - started
@@ -69,13 +82,10 @@ def way_records(
 def verdict_on(
     answer: str, evaluations: Mapping[str, Evaluation], metric: Metric, *, seed: int
 ) -> VerdictRecord:
-    """The way called `answer` against the text prompt, row by row."""
-    difference = paired_difference(
-        evaluations[answer].scores,
-        evaluations[TEXT_PROMPT].scores,
-        bounds=(0.0, metric.maximum),
-        higher_is_better=metric.higher_is_better,
-        rng=np.random.default_rng(seed),
+    """The way called `answer` against the text prompt or the most frequent tag, row by row."""
+    baseline = TEXT_PROMPT if TEXT_PROMPT in evaluations else MOST_FREQUENT_TAG
+    difference = score_difference(
+        evaluations[answer], evaluations[baseline], metric, np.random.default_rng(seed)
     )
     return VerdictRecord(
         verdict=difference.verdict,
@@ -85,19 +95,24 @@ def verdict_on(
         num_rows=difference.n,
         needed_rows=difference.needed_n,
         mcnemar_p=difference.mcnemar_p,
-        sentence=difference.sentence(metric.name, (f"the {answer}", f"the {TEXT_PROMPT}")),
+        sentence=difference.sentence(metric.name, (f"the {answer}", f"the {baseline}")),
     )
 
 
 def prediction_rows(test: Sequence[Example], evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
-    """What each way of prompting answered, row by row, as it is written down."""
+    """What each way of prompting answered, row by row, as it is written down; words and tags are lists."""
+    has_tags = MOST_FREQUENT_TAG in evaluations
+
+    def written(text: str) -> str | list[str]:
+        return text.split() if has_tags else text
+
     return [
         {
             "source": example.source,
-            "inputs": dict(example.inputs)
+            "inputs": {name: written(text) for name, text in example.inputs.items()}
             or [{"role": m.role, "content": m.content} for m in example.messages],
-            "targets": list(example.targets),
-            "predictions": {name: e.predictions[index] for name, e in evaluations.items()},
+            "targets": [written(target) for target in example.targets],
+            "predictions": {name: written(e.predictions[index]) for name, e in evaluations.items()},
             "scores": {name: e.scores[index] for name, e in evaluations.items()},
             "log_losses": {name: e.log_losses[index] for name, e in evaluations.items()},
         }
@@ -106,8 +121,7 @@ def prediction_rows(test: Sequence[Example], evaluations: Mapping[str, Evaluatio
 
 
 def _way_record(way: Way, evaluation: Evaluation, metric: Metric, seed: int) -> WayRecord:
-    bounds = (0.0, metric.maximum)
-    interval = mean_interval(evaluation.scores, bounds=bounds, rng=np.random.default_rng(seed))
+    interval = score_interval(evaluation, metric, np.random.default_rng(seed))
     return WayRecord(
         name=way.name,
         num_rows=len(evaluation.scores),

@@ -26,9 +26,16 @@ from tuningfork.recipes.pretrained_prompts import pretrained_prompt
 from tuningfork.recipes.prompt_transfer import transferred_prompt
 from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.tagging import TagRenderer
 from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.loop import Candidate, Validate
-from tuningfork.training.objectives import ChoiceObjective, Objective, ScoredObjective, TokenObjective
+from tuningfork.training.objectives import (
+    ChoiceObjective,
+    Objective,
+    ScoredObjective,
+    TagObjective,
+    TokenObjective,
+)
 from tuningfork.tuning.soft.defaults import (
     LEARNING_RATES,
     NUM_PLACED_TOKENS,
@@ -150,6 +157,10 @@ def objective_of(prepared: Prepared, options: TuneOptions) -> ScoredObjective:
         TaskError: if the options name one that the task does not have.
     """
     choices = prepared.renderer.choices
+    if isinstance(prepared.renderer, TagRenderer):
+        if options.objective == "tokens":
+            raise TaskError("objective tokens: tags are told apart and not said; use --objective labels")
+        return TagObjective(len(prepared.renderer.tags), label_smoothing=options.label_smoothing)
     if options.objective == "labels" and choices is None:
         raise TaskError(f"objective labels needs a classification task; this one is {prepared.task.type}")
     if options.objective == "tokens" and prepared.renderer.fills_masks:
@@ -186,6 +197,7 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
             embeddings = arranged.arrangement.initial(partial(_initial_embeddings, space, start, seed))
             for method in _methods(space, arranged.arrangement.placement):
                 placed = _headed(arranged.arrangement.placed(method, len(embeddings)), space)
+                _check_head(placed, space)
                 # What a method cannot do here is said now, not when those before it have been trained.
                 begin(placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room)
                 for rate in options.learning_rates or LEARNING_RATES[method.name]:
@@ -268,6 +280,14 @@ def _has_head(space: SearchSpace) -> bool:
 
 def _headed(method: SoftMethod, space: SearchSpace) -> SoftMethod:
     return Headed(method) if _has_head(space) and method.kind != "headed" else method
+
+
+def _check_head(method: SoftMethod, space: SearchSpace) -> None:
+    if isinstance(space.objective, TagObjective) and method.kind != "headed":
+        raise PromptError(
+            f"{method.name}: the tags of words are read by a trained head, and this prompt has none; add "
+            "--head"
+        )
 
 
 def _check_start(space: SearchSpace) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from tuningfork.errors import PromptError
 from tuningfork.evaluation.ensemble import Ensemble, Member
+from tuningfork.evaluation.tagging import ensemble_for
 from tuningfork.events import EventSink, Notice
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
@@ -58,7 +59,7 @@ def ensemble_of(
         sink.emit(Notice("Ensemble  none: one seed is left, which answers alone"))
         return None
     members = [Member(model.prefix([seed.prompt]), renderer) for seed in seeds]
-    return SeedEnsemble(seeds, Ensemble(model, task, members))
+    return SeedEnsemble(seeds, ensemble_for(model, task, members))
 
 
 def answers_for_its_best(

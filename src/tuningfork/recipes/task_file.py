@@ -30,6 +30,7 @@ def columns_of(task: Task) -> ColumnMap:
         target=task.data.target,
         messages=task.data.messages,
         is_json_target=task.type == "extraction",
+        has_tags=task.has_tags,
     )
 
 

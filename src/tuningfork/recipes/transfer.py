@@ -33,6 +33,7 @@ from tuningfork.models.loading import load_model, model_folder
 from tuningfork.recipes.arrangement import arrange, row_format
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.tagging import renderer_for
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.tuning.soft.defaults import Placement
 
@@ -80,6 +81,8 @@ def export_run(
     folder = RunFolder.open(path)
     record, prompt = _soft_prompt(folder, format)
     _check_peft_type(format, peft_type)
+    if folder.record.origin != "shared":
+        _check_task(folder.task)
     if format == "npy":
         return export_npy(_virtual_tokens(path, prompt), output)
     if format == "caikit":
@@ -151,11 +154,12 @@ def import_prompt(
     found = format or find_format(source)
     if task_index is not None and found != "peft":
         raise FormatError(f"{source}: {_NAMES[found]} holds one prompt; leave out the task index")
+    _check_task(task)
     base = load_model(model)
     imported = _read(source, found, base, task_index)
     if found == "peft":
         _check_words(source, base, imported.prompt)
-    renderer = RowRenderer(task, base.tokenizer, **row_format(base))
+    renderer = renderer_for(task, base.tokenizer, **row_format(base))
     prompt, placement = _in_place(imported.prompt, base, renderer)
     imported = replace(imported, prompt=prompt)
     warnings = _check_fit(source, imported, base, task)
@@ -304,6 +308,14 @@ def _check_words(path: Path, base: FrozenModel, prompt: SoftPrompt) -> None:
         raise FormatError(
             f"{path}: the encoder of {base.name} scales the words that it looks up, and PEFT leaves that "
             "out behind virtual tokens, so that its logits are others; use keys and values, or --format npy"
+        )
+
+
+def _check_task(task: Task) -> None:
+    if task.has_tags:
+        raise FormatError(
+            f"task {task.name} tags words by a head on each of them, and no format that is written or read "
+            "holds such a head"
         )
 
 

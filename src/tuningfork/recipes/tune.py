@@ -14,9 +14,12 @@ from torch import Tensor
 from tuningfork.data.example import Example
 from tuningfork.errors import RunError
 from tuningfork.evaluation.evaluate import Evaluator
+from tuningfork.evaluation.tagging import evaluator_for, tag_log_probabilities
 from tuningfork.events import EventSink, FanOutSink, Notice, NullSink, StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import (
+    MOST_FREQUENT_TAG,
+    TEXT_PROMPT,
     TUNED_PROMPT,
     BandRecord,
     CandidateRecord,
@@ -32,6 +35,7 @@ from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.adapters import adapter_record
 from tuningfork.recipes.advice import advise
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
+from tuningfork.recipes.most_frequent_tag import baseline_prefix, save_baseline
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.prompt_transfer import prompt_hash, sources_behind
 from tuningfork.recipes.proof import (
@@ -46,6 +50,7 @@ from tuningfork.recipes.search import CandidateOutcome, Search, SearchResult
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
 from tuningfork.recipes.seed_ensemble import SeedEnsemble, answers_for_its_best, check_seeds, ensemble_of
 from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.tagging import TagRenderer
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.tasks.verbalizer import Verbalizer
 from tuningfork.training.checkpoint import Checkpoint, Validation
@@ -117,16 +122,14 @@ class _Tuning:
     def plan(self) -> None:
         """Tell what `run` would do."""
         space = self._search_space()
-        self._announce(
-            space, plan_candidates(space), self._model.prefix([self._prepared.renderer.prefix_ids])
-        )
+        self._announce(space, plan_candidates(space), baseline_prefix(self._prepared, self._model))
 
     def run(self, runs_folder: Path, resume: RunFolder | None) -> RunFolder:
         """Baselines, search, choice, test, result."""
         space = self._search_space()
         candidates = plan_candidates(space)
         self._folder = self._open_folder(runs_folder, resume)
-        text_prefix = self._model.prefix([self._prepared.renderer.prefix_ids])
+        text_prefix = baseline_prefix(self._prepared, self._model)
         gap = self._announce(space, candidates, text_prefix)
         text_validation = self._judge(self._prepared.renderer, self._prepared.validation)(text_prefix)
         ways = baseline_ways(self._prepared, self._model, text_prefix, seed=self._options.seed)
@@ -138,7 +141,11 @@ class _Tuning:
         return self._finish([*ways, *tuned.ways], tuned, found, search, text_validation, gap)
 
     def _evaluator_of(self, renderer: RowRenderer) -> Evaluator:
-        return Evaluator(self._model, self._prepared.task, renderer)
+        return evaluator_for(self._model, self._prepared.task, renderer)
+
+    @property
+    def _baseline(self) -> str:
+        return MOST_FREQUENT_TAG if self._prepared.task.has_tags else TEXT_PROMPT
 
     def _prefix_of(self, outcome: TrainingOutcome) -> PrefixState:
         with torch.no_grad():
@@ -202,9 +209,9 @@ class _Tuning:
         gap = (ours - theirs).abs().max().item()
         virtual, words = start.num_virtual_tokens, text_prefix.num_tokens
         if gap < 1e-3 * max(1.0, theirs.abs().max().item()):
-            relation = "step 0 equals the text prompt"
+            relation = f"step 0 equals the {self._baseline}"
         else:
-            relation = f"log-probabilities at step 0 differ from the text prompt's by up to {gap:.2g}"
+            relation = f"log-probabilities at step 0 differ from the {self._baseline}'s by up to {gap:.2g}"
         names = ", ".join(dict.fromkeys(_described(candidate) for candidate in candidates))
         self._sink.emit(
             Notice(
@@ -219,8 +226,14 @@ class _Tuning:
     def _answer_log_probabilities(
         self, renderer: RowRenderer, prefix: PrefixState, labels: Verbalizer | None
     ) -> Tensor:
-        """Of each of `labels`, or else of each token to begin with, as the answer to a validation row."""
-        row = renderer.row_ids(self._prepared.validation[0])
+        """Of each of `labels`, or else of each token to begin with, as the answer to a validation row.
+
+        Where words are tagged, of each tag of each of its words.
+        """
+        first = self._prepared.validation[0]
+        if isinstance(renderer, TagRenderer):
+            return tag_log_probabilities(self._model, prefix, renderer, [first], batch_size=1)
+        row = renderer.row_ids(first)
         if labels is None:
             return self._model.logits([row], prefix, [[len(row) - 1]]).log_softmax(dim=-1)
         return self._model.score([row], prefix, labels.choice_ids).log_softmax(dim=-1)
@@ -241,7 +254,10 @@ class _Tuning:
         to_beat += _TIE * max(1.0, abs(to_beat))
         if winner.quality(winner.best) <= to_beat:
             self._sink.emit(
-                Notice("Choice    nothing tuned beats the text prompt on validation: the text prompt is kept")
+                Notice(
+                    f"Choice    nothing tuned beats the {self._baseline} on validation: the {self._baseline} "
+                    "is kept"
+                )
             )
             return False
         return True
@@ -249,16 +265,14 @@ class _Tuning:
     def _keep_text(
         self, found: SearchResult, search: Search, space: SearchSpace, text_prefix: PrefixState
     ) -> _Tuned:
-        """Save the text prompt as what was chosen."""
-        text = self._prepared.renderer.prefix_text
-        record = PromptRecord(kind="text", text=text, num_tokens=text_prefix.num_tokens)
+        """Save the text prompt, or what stands for it, as what was chosen."""
         way = Way(
             name=TUNED_PROMPT,
             evaluate=partial(self._evaluator.evaluate, text_prefix),
             seconds=_seconds(search, found.seeds),
             peak_memory_bytes=peak_memory_bytes(self._model.device),
             trained_parameters=0,
-            stored_bytes=self._folder.save_prompt(record, None),
+            stored_bytes=save_baseline(self._folder, self._prepared, self._model),
         )
         return _Tuned([way], TUNED_PROMPT, False, self._evaluator_of(_renderer(space, found)))
 

@@ -1,7 +1,7 @@
 """Metrics: pure functions that score one prediction against its references.
 
-A metric's score for a split is the mean over its items; running a metric over a split, and intervals, belong
-to `evaluation`.
+A metric's score for a split is the mean over its items, or the mean weighed by `weight`; running a metric
+over a split, and intervals, belong to `evaluation`.
 """
 
 import json
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuningfork.errors import DataError, TaskError
 from tuningfork.tasks.suggestions import did_you_mean
+from tuningfork.tasks.tag_metrics import entity_f1, num_entities, num_words, token_accuracy
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.chrf import CHRF
@@ -28,7 +29,9 @@ class Metric:
 
     `score(prediction, references)` takes at least one reference, is deterministic, and returns a number from
     0 to `maximum`. `digits` is how many decimals are shown. `answer_key(answer)` is equal for answers that
-    count as the same one, as it ignores what the score does: case and punctuation, say.
+    count as the same one, as it ignores what the score does: case and punctuation, say. `weight`, of metrics
+    that score tags of words, is what the score of a row counts for in that of a split; without it, all rows
+    count alike.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Metric:
     higher_is_better: bool = True
     maximum: float = 1.0
     digits: int = 3
+    weight: Score | None = None
 
 
 def accuracy(prediction: str, references: Sequence[str]) -> float:
@@ -107,6 +111,8 @@ METRICS: dict[str, Metric] = {
         Metric("token_f1", token_f1, _word_key),
         Metric("field_f1", field_f1, _field_key),
         Metric("chrf", chrf, maximum=100.0, digits=1),
+        Metric("entity_f1", entity_f1, weight=num_entities),
+        Metric("token_accuracy", token_accuracy, weight=num_words),
     )
 }
 

@@ -19,10 +19,17 @@ from tuningfork.atomic import write_text
 from tuningfork.errors import TaskError
 from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.suggestions import did_you_mean
+from tuningfork.tasks.tag_labels import (
+    TAG_TASK,
+    check_tag_prompt,
+    check_tags,
+    default_metric,
+    read_tags_as_labels,
+)
 from tuningfork.tasks.template import PromptTemplate
 from tuningfork.tasks.verbalizer import LengthNormalization
 
-TaskType = Literal["classification", "generation", "extraction"]
+TaskType = Literal["classification", "generation", "extraction", "token_classification"]
 
 _ADDRESS = re.compile(r"hf:|[A-Za-z][A-Za-z0-9+.-]+://")
 _LONGEST_YAML_LINE = 110
@@ -68,7 +75,7 @@ class Task(BaseModel):
     name: str = Field(min_length=1)
     """what reports and the library call this task"""
     type: TaskType
-    """classification, generation or extraction (answers in JSON)"""
+    """classification, generation, extraction (answers in JSON) or token_classification (a tag a word)"""
     data: TaskData
     """where the rows lie and which columns hold what"""
     prompt: str = Field(min_length=1)
@@ -78,13 +85,23 @@ class Task(BaseModel):
     length_normalization: LengthNormalization = "none"
     """none compares the probabilities of whole labels; mean compares them per token"""
     metric: str
-    """accuracy, exact_match, token_f1, field_f1 or chrf"""
+    """accuracy, exact_match, token_f1, field_f1 or chrf; of tags entity_f1 or token_accuracy"""
     max_new_tokens: int = Field(default=64, ge=1)
     """longest answer to generate, in tokens"""
     output_schema: dict[str, Any] | None = None
     """JSON Schema that answers should follow"""
     uses_chat_template: bool = True
     """false gives the model plain text, for base models"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_tags(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("type") != TAG_TASK:
+            return given
+        labels = read_tags_as_labels(given.get("labels"))
+        if "metric" not in given and isinstance(labels, dict):
+            given = {**given, "metric": default_metric(labels)}
+        return {**given, "labels": labels}
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -101,9 +118,14 @@ class Task(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         try:
-            get_metric(self.metric)
+            metric = get_metric(self.metric)
         except TaskError as error:
             raise TaskError(f"metric: {error}") from None
+        if self.has_tags:
+            check_tags(self.labels, metric)
+            check_tag_prompt(self.template, tuple(self.data.inputs))
+        elif metric.weight is not None:
+            raise TaskError(f"metric: {metric.name} scores tags of words; this task is {self.type}")
         self._check_prompt()
         self._check_labels()
         self._check_output_schema()
@@ -135,7 +157,7 @@ class Task(BaseModel):
 
     def _check_labels(self) -> None:
         if self.type != "classification":
-            if self.labels is not None:
+            if self.labels is not None and not self.has_tags:
                 raise TaskError(f"labels: only a classification task has labels, this one is {self.type}")
             return
         if not self.labels or len(self.labels) < 2:
@@ -166,6 +188,11 @@ class Task(BaseModel):
     def is_conversation(self) -> bool:
         """Whether rows are conversations rather than inputs for the prompt's variables."""
         return self.data.messages is not None
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether each word of a row has a tag, rather than the row one answer."""
+        return self.type == TAG_TASK
 
     @property
     def template(self) -> PromptTemplate:
@@ -250,11 +277,14 @@ def _commented(model: BaseModel, indent: int = 0) -> CommentedMap:
         value = getattr(model, name)
         if value is None or value == {}:
             continue
+        description = field.description
         if isinstance(value, BaseModel):
             commented[name] = _commented(value, indent + 2)
+        elif name == "labels" and isinstance(model, Task) and model.has_tags:
+            commented[name], description = list(value), "the tags that words have"
         else:
             commented[name] = _block(value) if name == "prompt" else value
-        commented.yaml_set_comment_before_after_key(name, before=field.description, indent=indent)
+        commented.yaml_set_comment_before_after_key(name, before=description, indent=indent)
     return commented
 
 

@@ -126,6 +126,45 @@ class ChoiceObjective:
         return row.ids[: -len(choice)]
 
 
+class TagObjective:
+    """Cross-entropy of the right tag of every word among the tags, read by the head of a prompt.
+
+    The loss is the mean over words, so that a long row counts for more than a short one. Devlin, Chang, Lee,
+    Toutanova 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", arXiv
+    1810.04805, section 5.3, classify the state of the first token of each word so; on a decoder it is the
+    last, the only one that has seen the whole word.
+    """
+
+    def __init__(self, num_tags: int, *, label_smoothing: float = 0.0) -> None:
+        """Tell so many tags apart; `label_smoothing` in [0, 1) is the share given to all tags alike."""
+        self._num_tags = num_tags
+        self._label_smoothing = label_smoothing
+
+    @property
+    def num_labels(self) -> int:
+        """C, also where some tag is missing among the rows."""
+        return self._num_tags
+
+    def count(self, rows: Sequence[TrainingRow]) -> int:
+        """The words of `rows`."""
+        return sum(len(row.tags) for row in rows)
+
+    def losses(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
+        """Cross-entropy (N,) of the tag of every word of `rows`, in order."""
+        return self.losses_of(self.scores(model, prefix, rows), rows)
+
+    def scores(self, model: FrozenModel, prefix: Prefixes, rows: Sequence[TrainingRow]) -> Tensor:
+        """Log-probability (N, C) of each tag for every word of `rows`, in order."""
+        return model.word_log_probabilities(
+            [row.ids for row in rows], prefix, [row.word_positions for row in rows]
+        )
+
+    def losses_of(self, scores: Tensor, rows: Sequence[TrainingRow]) -> Tensor:
+        """Cross-entropy (N,) of the tag of every word by `scores` (N, C)."""
+        right = torch.tensor([tag for row in rows for tag in row.tags], device=scores.device)
+        return cross_entropy(scores, right, reduction="none", label_smoothing=self._label_smoothing)
+
+
 def _right(rows: Sequence[TrainingRow]) -> list[int]:
     right = [row.choice for row in rows if row.choice is not None]
     if len(right) != len(rows):

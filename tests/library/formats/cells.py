@@ -28,7 +28,7 @@ from tests.tiny_models import PAD, build_encoder
 from tuningfork.errors import FormatError
 from tuningfork.library.formats.peft_read import import_peft
 from tuningfork.library.formats.peft_write import export_peft
-from tuningfork.models.artefacts import SoftPrompt
+from tuningfork.models.artefacts import AdaptedPrompt, SoftPrompt
 
 PEFT_TYPES = tuple(name for name in PEFT_CONFIGS if name in peft.PeftType.__members__)
 EQUAL = "equal both ways"
@@ -85,6 +85,7 @@ def _encoder(name: str) -> Base:
         return their_outputs(model, which, **arguments)
 
     def ours(prompt: SoftPrompt) -> list[Tensor]:
+        assert not isinstance(prompt, AdaptedPrompt)
         return our_outputs(encoder_path(name), prompt)
 
     return Base(peft_encoders.TASK_TYPE, lambda: encoder_network(name), theirs, ours)

@@ -49,6 +49,9 @@ DECODER_PLACEMENTS: tuple[Placement, ...] = ("decoder", "encoder_decoder")
 SEARCHED_PLACEMENTS: tuple[Placement, ...] = ("front", "both")
 """Where virtual tokens are tried when the user names neither methods nor placements."""
 
+TAG_PLACEMENTS: tuple[Placement, ...] = ("front", "after_bos", "markers")
+"""Where virtual tokens can stand if the words of a row are tagged: before them."""
+
 NUM_PLACED_TOKENS = 16
 """Virtual tokens that do not take the place of the text prompt, where their number is not given."""
 
