@@ -1,9 +1,11 @@
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tuningfork.atomic import finish_replacing, replacing, replacing_all, write_text
@@ -164,7 +166,17 @@ def test_a_killed_process_has_replaced_all_files_or_none(
 
 def test_what_a_running_process_is_about_to_replace_is_left_to_it(tmp_path: Path) -> None:
     journal = tmp_path / f".{os.getppid()}.replacing"
-    journal.write_text('[[".a.part", "a.txt"]]')
+    started = psutil.Process(os.getppid()).create_time()
+    journal.write_text(json.dumps({"started": started, "names": [[".a.part", "a.txt"]]}))
     (tmp_path / ".a.part").write_text("of another")
     finish_replacing(tmp_path)
     assert names(tmp_path) == sorted([".a.part", journal.name])
+
+
+def test_a_process_that_got_the_number_of_a_killed_one_does_not_hold_up_its_files(tmp_path: Path) -> None:
+    journal = tmp_path / f".{os.getppid()}.replacing"
+    journal.write_text(json.dumps({"started": 1.0, "names": [[".a.part", "a.txt"]]}))
+    (tmp_path / ".a.part").write_text("of a killed one")
+    finish_replacing(tmp_path)
+    assert (tmp_path / "a.txt").read_text() == "of a killed one"
+    assert names(tmp_path) == ["a.txt"]

@@ -49,7 +49,8 @@ def replacing_all(paths: Sequence[Path]) -> Iterator[list[Path]]:
         yield temporaries
         for temporary in temporaries:
             _flush(temporary)
-        write_text(journal, json.dumps([[t.name, p.name] for t, p in zip(temporaries, paths, strict=True)]))
+        names = [[t.name, p.name] for t, p in zip(temporaries, paths, strict=True)]
+        write_text(journal, json.dumps({"started": psutil.Process().create_time(), "names": names}))
         _finish(journal)
     finally:
         if not journal.exists():
@@ -62,12 +63,22 @@ def finish_replacing(folder: Path) -> None:
     _remove_dead(folder.glob("..*.replacing.*.part"))
     for journal in folder.glob(".*.replacing"):
         process = journal.name.split(".")[1]
-        if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
+        if process.isdecimal() and not _is_written_by_another(journal, int(process)):
             _finish(journal)
 
 
+def _is_written_by_another(journal: Path, process: int) -> bool:
+    """Whether the process that wrote `journal` still runs and is not this one; numbers are used again."""
+    try:
+        started = psutil.Process(process).create_time()
+    except psutil.Error:
+        return False
+    stated = json.loads(journal.read_text(encoding="utf-8"))["started"]
+    return process != os.getpid() and abs(started - stated) < 1
+
+
 def _finish(journal: Path) -> None:
-    for temporary, name in json.loads(journal.read_text(encoding="utf-8")):
+    for temporary, name in json.loads(journal.read_text(encoding="utf-8"))["names"]:
         # What is missing has its name already.
         if (written := journal.with_name(temporary)).exists():
             written.replace(journal.with_name(name))

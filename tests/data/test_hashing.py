@@ -11,6 +11,7 @@ from tuningfork.data.hashing import (
     content_digest,
     hash_examples,
     hash_file,
+    hash_folder,
     input_digest,
     normalize_text,
     target_digest,
@@ -88,3 +89,15 @@ def test_a_file_is_hashed_by_its_bytes(tmp_path: Path) -> None:
         DataError, match=r"gone: cannot be read \(No such file or directory\)\. Check the path"
     ):
         hash_file(tmp_path / "gone")
+
+
+def test_a_folder_is_hashed_by_names_and_bytes_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("2")
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "inner").mkdir()
+    before = hash_folder(tmp_path)
+    assert hash_folder(tmp_path) == before
+    (tmp_path / "a").write_text("3")
+    changed = hash_folder(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "c")
+    assert len({before, changed, hash_folder(tmp_path)}) == 3

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
@@ -13,6 +15,7 @@ from tests.unpadded_reference import (
     text_key_values,
 )
 from tuningfork.errors import PromptError
+from tuningfork.models import composition
 from tuningfork.models.artefacts import (
     DecomposedPrompt,
     HeadedPrefix,
@@ -240,3 +243,18 @@ def test_what_cannot_be_averaged_is_refused(
 ) -> None:
     with pytest.raises(PromptError, match=message):
         average(parts, weights)
+
+
+@pytest.mark.parametrize("kind", get_args(SoftPrompt), ids=lambda kind: kind.__name__)
+def test_every_kind_of_prompt_is_composed_or_refused_with_its_reason(kind: type) -> None:
+    assert kind in composition._KINDS
+    refused = set(composition._NOT_JOINED) & set(composition._NOT_AVERAGED)
+    assert kind in refused | {InputPrompt, KeyValuePrefix, PlacedPrompt, DecomposedPrompt}
+
+
+def test_a_model_that_makes_no_keys_and_values_apart_joins_none() -> None:
+    model = tiny_model("t5")
+    prompt = InputPrompt(torch.zeros(2, model.hidden_size))
+    prefix = KeyValuePrefix(tuple(model.key_values(prompt.embeddings)))
+    with pytest.raises(PromptError, match="a key-value prefix cannot be concatenated"):
+        concatenate(model, [prompt, prefix])

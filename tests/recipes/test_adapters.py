@@ -171,7 +171,7 @@ def test_show_tells_of_the_adapter(hybrid: RunFolder, alone: RunFolder, tmp_path
 
 
 def test_what_others_cannot_take_is_refused(hybrid: RunFolder, model: FrozenModel, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="only virtual tokens in front can be a start"):
+    with pytest.raises(RunError, match="in front, without a head or an adapter, can be a start"):
         transferred_prompt(hybrid.path, model)
     with pytest.raises(FormatError, match="LORA"):
         import_peft(hybrid.path / "adapter", config=model.network.config)

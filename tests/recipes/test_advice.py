@@ -10,6 +10,7 @@ from tuningfork.training.arguments import TrainingArguments
 from tuningfork.training.checkpoint import Progress, Validation
 from tuningfork.training.loop import Candidate, TrainingOutcome
 from tuningfork.tuning.soft.registry import get_soft_method
+from tuningfork.tuning.weights.low_rank import LowRankSettings, WithLowRank
 
 TEXT = Validation(0.5, 2.0, 10)
 
@@ -91,3 +92,21 @@ def test_a_start_far_above_the_text_prompt_is_named() -> None:
     assert advise([near], near, TEXT) == []
     text_too = replace(GOOD, candidate=replace(GOOD.candidate, initialization="text"))
     assert advise([started, text_too], text_too, TEXT) == []
+
+
+def with_adapter(found: CandidateOutcome, rate: float, *, is_alone: bool = False) -> CandidateOutcome:
+    candidate = found.candidate
+    method = WithLowRank(candidate.method, LowRankSettings(2, 4.0, rate), learning_rate=rate)
+    embeddings = candidate.embeddings[: 0 if is_alone else None]
+    return replace(found, candidate=replace(candidate, method=method, embeddings=embeddings))
+
+
+def test_candidates_that_differ_in_the_rate_of_their_adapter_are_other_settings() -> None:
+    slow, fast = with_adapter(GOOD, 0.01), with_adapter(FLAT, 0.1)
+    assert advise([slow, fast], slow, TEXT) == []
+
+
+def test_an_adapter_alone_has_an_option_of_its_own() -> None:
+    found = [with_adapter(GOOD, 0.1, is_alone=True), with_adapter(FLAT, 0.03, is_alone=True)]
+    (line,) = advise(found, found[0], TEXT)
+    assert line.endswith("the highest rate tried (0.1) was the best; try --lora-learning-rate 0.3 too")

@@ -63,7 +63,7 @@ def test_a_run_without_virtual_tokens_in_front_is_refused(
     path = copy_with(
         finished, tmp_path, "prefix", KeyValuePrefix(((torch.ones(1, 2, 4), torch.ones(1, 2, 4)),))
     )
-    with pytest.raises(RunError, match="only virtual tokens in front can be a start or be compared"):
+    with pytest.raises(RunError, match="only virtual tokens in front, without a head or an adapter, can"):
         transferred_prompt(path, model)
     with pytest.raises(RunError, match="no run here"):
         transferred_prompt(tmp_path / "nothing", model)

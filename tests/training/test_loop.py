@@ -24,9 +24,10 @@ from tests.training.toy_task import (
 from tuningfork.errors import RunError
 from tuningfork.events import Event, NullSink, StepFinished, Validated
 from tuningfork.models.artefacts import InputPrompt, SoftPrompt
-from tuningfork.models.frozen import FrozenModel, Prefixes
+from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.parts import TaskProduct
 from tuningfork.models.prefix import PrefixState
+from tuningfork.models.row_checks import Prefixes
 from tuningfork.training.checkpoint import Checkpoint, Validation
 from tuningfork.training.loop import Training, TrainingOutcome, selection_score, train
 from tuningfork.training.objectives import TokenObjective

@@ -156,7 +156,7 @@ DtypeOption = Annotated[
 QuantizeOption = Annotated[
     Literal["none", "8bit", "4bit"],
     _training(
-        "--quantize", help="Bits for the weights of the base model; pip install 'tuningfork[quantized]'."
+        "--quantize", help="Bits for the weights of the base model; pip install 'tuningfork\\[quantized]'."
     ),
 ]
 LoraRankOption = Annotated[

@@ -42,6 +42,18 @@ def hash_file(path: str | Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
 
 
+def hash_folder(folder: Path) -> str:
+    """Returns the SHA-256 of the names and bytes of the files in a folder, but not of folders in it, in hex.
+
+    Raises:
+        DataError: If a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        digest.update(f"{path.name}\0{hash_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def canonical_json(example: Example) -> str:
     """Returns everything an example holds except its `source`, in one fixed form."""
     messages = [[message.role, message.content] for message in example.messages]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tuningfork.atomic import finish_replacing, write_text
-from tuningfork.data.hashing import hash_file
+from tuningfork.data.hashing import hash_file, hash_folder
 from tuningfork.errors import FormatError, RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
@@ -184,6 +184,18 @@ class RunFolder:
         """Every checkpoint there is."""
         return sorted((self.path / _CHECKPOINTS).glob("*.safetensors"))
 
+    def check_own_task(self) -> None:
+        """Check that the run is of one task.
+
+        Raises:
+            RunError: if it holds what several tasks share.
+        """
+        if self.record.origin == "shared":
+            raise RunError(
+                f"{self.path}: holds what several tasks share, not a prompt of one; "
+                f"learn one with: tuningfork tune TASK --start-from {self.path}"
+            )
+
     def finish_checkpoints(self) -> None:
         """End what a killed process began when it wrote several checkpoints together."""
         finish_replacing(self.path / _CHECKPOINTS)
@@ -206,6 +218,9 @@ class RunFolder:
             stored = (self.path / _SOFT_PROMPT).stat().st_size
         if isinstance(prompt, AdaptedPrompt):
             stored += save_lora(prompt.update, self.adapter_path, base_model_name=self.record.model.name)
+            if record.adapter is not None:
+                bound = record.adapter.model_copy(update={"sha256": hash_folder(self.adapter_path)})
+                record = record.model_copy(update={"adapter": bound})
         write_text(self.path / _PROMPT, record.model_dump_json(indent=2))
         return stored
 
@@ -257,7 +272,14 @@ class RunFolder:
         if record.kind == "text":
             return record, None
         bare = load_artefact(self.path / _SOFT_PROMPT)[0]
-        return record, bare if record.adapter is None else AdaptedPrompt(bare, load_lora(self.adapter_path))
+        if record.adapter is None:
+            return record, bare
+        update = load_lora(self.adapter_path)
+        if record.adapter.sha256 and hash_folder(self.adapter_path) != record.adapter.sha256:
+            raise FormatError(
+                f"{self.adapter_path}: not the adapter that was saved (other SHA-256); tune again"
+            )
+        return record, AdaptedPrompt(bare, update)
 
     def load_parts(self) -> PromptParts | None:
         """What the chosen prompt was made of; None if that was not kept.

@@ -246,6 +246,8 @@ class AdapterRecord(Record):
     learning_rate: float
     targets: tuple[str, ...] = ()
     """Layers that are changed, by the ends of their names; empty is every linear layer."""
+    sha256: str = ""
+    """Of the files of the adapter; empty where that was not kept."""
 
 
 class MemberRecord(Record):

@@ -16,3 +16,16 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
         return "encoder-decoder"
     fills_masks = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     return "encoder" if fills_masks and not getattr(config, "is_decoder", False) else "decoder"
+
+
+def named_length(config: PretrainedConfig) -> int | None:
+    """Return the most positions that `config` names for a sequence; None if it names no limit."""
+    text = config.get_text_config(decoder=True)
+    if architecture_of(config) == "encoder-decoder" and hasattr(text, "relative_attention_num_buckets"):
+        # The length that T5 names is that of its training data.
+        return None
+    for field in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        value = getattr(text, field, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None

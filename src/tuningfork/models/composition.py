@@ -8,8 +8,11 @@ from torch import Tensor
 
 from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import (
+    AdaptedPrompt,
     DecomposedPrompt,
+    EncoderDecoderPrompt,
     HeadedPrefix,
+    HeadedPrompt,
     InputPrompt,
     InstancePrompt,
     KeyValuePrefix,
@@ -26,16 +29,27 @@ _KINDS: dict[type, str] = {
     InstancePrompt: "a prompt that depends on the row",
     PlacedPrompt: "virtual tokens among the words",
     DecomposedPrompt: "virtual tokens with offsets of the row",
+    HeadedPrompt: "virtual tokens with a head",
+    EncoderDecoderPrompt: "a prompt of both sides of an encoder-decoder",
+    AdaptedPrompt: "a prompt with an adapter",
 }
+_ADAPTED = "its adapter changes the network for it alone"
+_TWO_SIDED = "it stands in front of an encoder and of a decoder"
 _NOT_JOINED: dict[type, str] = {
     HeadedPrefix: "its head was learned for what one prompt makes of a row",
     InstancePrompt: "what it adds to a row was learned for what its own front makes of the row",
     PlacedPrompt: "its places are those of one prompt template",
+    HeadedPrompt: "its head was learned for what one prompt makes of a row",
+    EncoderDecoderPrompt: _TWO_SIDED,
+    AdaptedPrompt: _ADAPTED,
 }
 _NOT_AVERAGED: dict[type, str] = {
     HeadedPrefix: "its head was learned for what one prompt makes of a row",
     InstancePrompt: "it is a product of matrices, the mean of which is not that of factors",
     DecomposedPrompt: "its offsets are a product of matrices, the mean of which is not that of factors",
+    HeadedPrompt: "its head was learned for what one prompt makes of a row",
+    EncoderDecoderPrompt: _TWO_SIDED,
+    AdaptedPrompt: _ADAPTED,
 }
 
 
@@ -103,6 +117,11 @@ def average(prompts: Sequence[SoftPrompt], weights: Sequence[float] | None = Non
 
 def _joined_key_values(model: FrozenModel, prompts: Sequence[SoftPrompt]) -> KeyValuePrefix:
     """Keys and values of prompts of which at least one is a key-value prefix."""
+    if model.support.path != "shared":
+        raise PromptError(
+            f"{model.name} makes no keys and values of virtual tokens apart from its rows "
+            f"({model.support.reason}), so a key-value prefix cannot be concatenated"
+        )
     joined: KeyValuePrefix | None = None
     for prompt in prompts:
         if isinstance(prompt, KeyValuePrefix):

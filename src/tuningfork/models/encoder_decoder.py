@@ -345,7 +345,7 @@ class EncoderDecoderPath:
         if isinstance(segment, HeadedPrompt):
             raise PromptError(
                 f"{self._network.config.model_type} reads rows with an encoder, where virtual tokens with a "
-                "head cannot be used; learn keys and values with one, which stand at the decoder"
+                "head cannot be used; leave out the head, or take a method that brings its own"
             )
         assert not isinstance(segment, PlacedPrompt)
         return embed_segment(self._network, segment)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, ModelError, PromptError
-from tuningfork.models.architecture import Architecture, architecture_of
+from tuningfork.models.architecture import Architecture, architecture_of, named_length
 from tuningfork.models.artefacts import AdaptedPrompt, InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.context import ContextCache
 from tuningfork.models.embedding import embed_segment, embedding_weight
@@ -29,11 +29,17 @@ from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import KeyValues, PrefixState
 from tuningfork.models.quantization import keep_exact
 from tuningfork.models.recomputation import recomputing
+from tuningfork.models.row_checks import (
+    Prefixes,
+    check_choices,
+    check_positions,
+    check_rows,
+    check_says_words,
+    list_of,
+)
 from tuningfork.models.shared import SharedPrefixPath
 from tuningfork.models.support import probe_late_entry, probe_recomputation, probe_support
 from tuningfork.types import TokenIds
-
-Prefixes = PrefixState | Sequence[PrefixState]
 
 
 class FrozenModel:
@@ -135,15 +141,10 @@ class FrozenModel:
 
         Of an encoder-decoder model it holds for what the encoder reads and for what the decoder says, each.
         """
-        config = self.network.config.get_text_config(decoder=True)
-        if self.is_encoder_decoder and hasattr(config, "relative_attention_num_buckets"):
-            # The length that T5 names is that of its training data.
-            return None
-        for field in ("max_position_embeddings", "n_positions", "max_seq_len"):
-            value = getattr(config, field, None)
-            if isinstance(value, int) and value > 0:
-                return value - self._path.position_offset if isinstance(self._path, EncoderPath) else value
-        return None
+        named = named_length(self.network.config)
+        if named is not None and isinstance(self._path, EncoderPath):
+            return named - self._path.position_offset
+        return named
 
     @property
     def num_parameters(self) -> int:
@@ -301,7 +302,7 @@ class FrozenModel:
             PromptError: if the prompt has a head, which says no words.
             ValueError: if `at` names a position that its row does not have.
         """
-        _check_positions(rows, at)
+        check_positions(rows, at)
         starts = [answer_start(*pair) for pair in zip(at, rows, strict=True)]
         prefixes = self._checked_words(rows, prefix, extra=0, answer_starts=starts)
         with self._as_adapted(prefixes):
@@ -375,7 +376,7 @@ class FrozenModel:
             PromptError: if a prompt has no head, or the model's states cannot be read.
             ValueError: if `at` names a position that its row does not have.
         """
-        _check_positions(rows, at)
+        check_positions(rows, at)
         prefixes = self._checked(rows, prefix, extra=0)
         heads = [state.head for state in prefixes if state.head is not None]
         if len(heads) < len(prefixes):
@@ -450,6 +451,8 @@ class FrozenModel:
     @cached_property
     def _recomputable_layers(self) -> nn.ModuleList | str:
         """The layers that may be run again or, in words, why they may not; found out when first asked."""
+        if self.architecture != "decoder":
+            return f"it is an {self.architecture}, whose layers are not run again yet"
         return probe_recomputation(self.network, self._path)
 
     def _late_path(self) -> SharedPrefixPath:
@@ -470,16 +473,7 @@ class FrozenModel:
     def _checked_choices(
         self, rows: Sequence[TokenIds], prefix: Prefixes, choices: Sequence[TokenIds]
     ) -> Sequence[PrefixState]:
-        if not choices or not all(choices):
-            raise ValueError(f"every choice needs at least one token, found {[list(c) for c in choices]}")
-        heads = [state.head for state in ([prefix] if isinstance(prefix, PrefixState) else prefix)]
-        for count in (head.num_labels for head in heads if head is not None):
-            if count != len(choices):
-                raise PromptError(
-                    f"the prompt's head tells {count} labels apart, found {len(choices)} choices; "
-                    "use it with the labels it was tuned for"
-                )
-        runs_choices = any(head is None for head in heads)
+        runs_choices = check_choices(list_of(prefix), choices)
         return self._checked(rows, prefix, extra=max(map(len, choices)) - 1 if runs_choices else 0)
 
     def _checked_words(
@@ -490,13 +484,8 @@ class FrozenModel:
         extra: int,
         answer_starts: Sequence[int] | None = None,
     ) -> Sequence[PrefixState]:
-        prefixes = self._checked(rows, prefix, extra=extra, answer_starts=answer_starts)
-        if any(state.head is not None for state in prefixes):
-            raise PromptError(
-                "the prompt's head tells labels apart and says no words; score its labels, or tune a prompt "
-                "without a head to learn or generate text"
-            )
-        return prefixes
+        check_says_words(list_of(prefix))
+        return self._checked(rows, prefix, extra=extra, answer_starts=answer_starts)
 
     def _checked(
         self,
@@ -506,19 +495,10 @@ class FrozenModel:
         extra: int,
         answer_starts: Sequence[int] | None = None,
     ) -> Sequence[PrefixState]:
-        prefixes = [prefix] if isinstance(prefix, PrefixState) else list(prefix)
-        lengths = [len(row) for row in rows]
-        if 0 in lengths:
-            raise ValueError(f"every row needs at least one token, found none in row {lengths.index(0)}")
-        longest = 0
-        for row, state in zip(rows, prefixes if len(prefixes) > 1 else prefixes * len(rows), strict=False):
-            if (lowest := min(row)) < -state.num_places:
-                raise PromptError(
-                    f"a row has a place for virtual token {-lowest}, the prompt fills {state.num_places}"
-                )
-            longest = max(longest, len(row) + state.num_tokens + extra)
-        what = "prompt + input + answer"
+        prefixes = list_of(prefix)
+        longest, what = check_rows(rows, prefixes) + extra, "prompt + input + answer"
         if isinstance(self._path, EncoderDecoderPath):
+            lengths = [len(row) for row in rows]
             longest = self._path.longest_side(lengths, prefixes, answer_starts or lengths, extra)
             what = "the longer of prompt + input and answer"
         if self.maximum_length is not None and longest > self.maximum_length:
@@ -526,9 +506,3 @@ class FrozenModel:
                 f"{what} = {longest} tokens; the model's maximum is {self.maximum_length}"
             )
         return prefixes
-
-
-def _check_positions(rows: Sequence[TokenIds], at: Sequence[Sequence[int]]) -> None:
-    for row, positions in zip(rows, at, strict=True):
-        if any(not 0 <= position < len(row) for position in positions):
-            raise ValueError(f"a row of {len(row)} tokens has no position {list(positions)}")

@@ -39,4 +39,4 @@ def mixed_batches(
 def _run_together(prefix: PrefixState) -> Hashable:
     """Equal for prompts whose rows may share a batch."""
     is_alone = prefix.head is not None or prefix.instance is not None
-    return prefix.num_tokens, prefix.empty, id(prefix) if is_alone else None
+    return prefix.num_tokens, prefix.empty, id(prefix.update), id(prefix) if is_alone else None

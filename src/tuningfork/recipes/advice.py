@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from tuningfork.recipes.adapters import adapter_record
 from tuningfork.recipes.search import CandidateOutcome
 from tuningfork.training.checkpoint import Validation
 
@@ -49,15 +50,16 @@ def _on_rates(outcomes: Sequence[CandidateOutcome], winner: CandidateOutcome) ->
     rates = [outcome.candidate.arguments.learning_rate for outcome in beside]
     method, rate = winner.candidate.method.name, winner.candidate.arguments.learning_rate
     lowest, highest = rates[0], rates[-1]
+    option = "--lr" if len(winner.candidate.embeddings) else "--lora-learning-rate"
     if winner.best_step == 0:
         if all(map(_is_harmed, beside)):
             return [
                 f"{method}: every rate made held-out rows worse from the first validation on; the lowest was "
-                f"{lowest:g}, try --lr {lowest / _RATE_STEP:.1g} or validate sooner, with --validate-every 2"
+                f"{lowest:g}, try {option} {lowest / _RATE_STEP:.1g} or --validate-every 2"
             ]
         return [
             f"{method}: no rate brought held-out rows below the start; the highest was {highest:g}, try "
-            f"--lr {highest * _RATE_STEP:.1g}, or more examples"
+            f"{option} {highest * _RATE_STEP:.1g}, or more examples"
         ]
     advice = [
         f"{method}: rate {outcome.candidate.arguments.learning_rate:g} is too high here, the log-loss rose "
@@ -67,11 +69,13 @@ def _on_rates(outcomes: Sequence[CandidateOutcome], winner: CandidateOutcome) ->
     ]
     if len(rates) > 1 and rate == highest:
         advice.append(
-            f"{method}: the highest rate tried ({rate:g}) was the best; try --lr {rate * _RATE_STEP:.1g} too"
+            f"{method}: the highest rate tried ({rate:g}) was the best; "
+            f"try {option} {rate * _RATE_STEP:.1g} too"
         )
     if len(rates) > 1 and rate == lowest:
         advice.append(
-            f"{method}: the lowest rate tried ({rate:g}) was the best; try --lr {rate / _RATE_STEP:.1g} too"
+            f"{method}: the lowest rate tried ({rate:g}) was the best; "
+            f"try {option} {rate / _RATE_STEP:.1g} too"
         )
     return advice
 
@@ -85,13 +89,16 @@ def _on_steps(winner: CandidateOutcome) -> list[str]:
 
 def _setting(outcome: CandidateOutcome) -> tuple[object, ...]:
     """Everything that candidates which differ in their rate alone have in common."""
-    candidate = outcome.candidate
+    candidate, adapter = outcome.candidate, adapter_record(outcome.candidate)
+    # An adapter alone is learned at the rate of the candidate.
+    varied = set() if len(candidate.embeddings) else {"learning_rate"}
     return (
         candidate.method.name,
         candidate.placement,
         candidate.initialization,
         len(candidate.embeddings),
         candidate.arguments.seed,
+        None if adapter is None else adapter.model_dump_json(exclude=varied),
     )
 
 

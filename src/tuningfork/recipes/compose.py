@@ -24,7 +24,7 @@ from tuningfork.library.run_records import (
     TuneOptions,
     TuneResult,
 )
-from tuningfork.models.artefacts import HeadedPrefix, PlacedPrompt, SoftPrompt
+from tuningfork.models.artefacts import AdaptedPrompt, PlacedPrompt, SoftPrompt, without_head
 from tuningfork.models.composition import average, concatenate
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
@@ -339,6 +339,7 @@ def _check_request(request: Request) -> None:
 
 def _part(path: Path) -> _Part:
     folder = RunFolder.open(path)
+    folder.check_own_task()
     record, prompt = folder.load_prompt()
     if prompt is None:
         raise RunError(f"{path}: this run chose the text prompt, and only soft prompts are composed")
@@ -347,7 +348,12 @@ def _part(path: Path) -> _Part:
             f"{path}: this run answers with {len(record.members)} prompts together; compose runs of one "
             "prompt each"
         )
-    if isinstance(prompt, HeadedPrefix):
+    if isinstance(prompt, AdaptedPrompt):
+        raise PromptError(
+            f"{path}: its prompt has a LoRA adapter, which changes the base for it alone, and cannot be "
+            "composed; `tuningfork predict --prompts` lets such runs answer together"
+        )
+    if without_head(prompt)[1] is not None:
         raise PromptError(
             f"{path}: its prompt has a head, which tells the labels of its own task apart, and cannot be "
             "composed; `tuningfork predict --prompts` lets such runs answer together"

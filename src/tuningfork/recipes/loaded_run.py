@@ -12,7 +12,7 @@ from tuningfork.data.columns import to_example
 from tuningfork.data.example import Example, Message
 from tuningfork.data.readers import read_rows
 from tuningfork.data.rows import RawRow
-from tuningfork.errors import ContextLengthError, DataError, ModelError, PromptError, RunError
+from tuningfork.errors import ContextLengthError, DataError, ModelError, PromptError
 from tuningfork.evaluation.ensemble import Member
 from tuningfork.evaluation.evaluate import Prediction
 from tuningfork.evaluation.tagging import ensemble_for
@@ -187,11 +187,7 @@ def load_runs(
     """
     folder, *others = [RunFolder.open(Path(path)) for path in paths]
     for opened in (folder, *others):
-        if opened.record.origin == "shared":
-            raise RunError(
-                f"{opened.path}: holds what several tasks share, not a prompt of one; "
-                f"learn one with: tuningfork tune TASK --start-from {opened.path}"
-            )
+        opened.check_own_task()
     record = folder.record.model
     report = sink or NullSink()
     base = load_model(

@@ -96,8 +96,8 @@ def _virtual_tokens(folder: RunFolder) -> Tensor:
     prompt = folder.load_prompt()[1]
     if not isinstance(prompt, InputPrompt):
         raise RunError(
-            f"{folder.path}: only virtual tokens in front can be a start or be compared; this run chose "
-            f"another prompt (tune one with --method {TRANSFERRED_METHOD})"
+            f"{folder.path}: only virtual tokens in front, without a head or an adapter, can be a start "
+            f"or be compared; this run chose another prompt (tune one with --method {TRANSFERRED_METHOD})"
         )
     return prompt.embeddings
 

@@ -199,7 +199,11 @@ def plan_candidates(space: SearchSpace) -> list[Candidate]:
                 placed = _headed(arranged.arrangement.placed(method, len(embeddings)), space)
                 _check_head(placed, space)
                 # What a method cannot do here is said now, not when those before it have been trained.
-                begin(placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room)
+                module = begin(
+                    placed, space.model, embeddings, num_labels=space.objective.num_labels, room=space.room
+                )
+                with torch.no_grad():
+                    space.model.prefix([placed.materialize(module)])
                 for rate in options.learning_rates or LEARNING_RATES[method.name]:
                     arguments = options.training_arguments(rate, seed)
                     candidates.append(

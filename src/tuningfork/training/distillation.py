@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tuningfork.models.frozen import FrozenModel, Prefixes
+from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
+from tuningfork.models.row_checks import Prefixes
 from tuningfork.training.objectives import ScoredObjective
 from tuningfork.types import TrainingRow
 

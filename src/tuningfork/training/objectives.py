@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tuningfork.models.frozen import FrozenModel, Prefixes
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.row_checks import Prefixes
 from tuningfork.types import TokenIds, TrainingRow
 
 

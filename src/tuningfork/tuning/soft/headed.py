@@ -42,8 +42,8 @@ class Headed:
         """
         if method.kind not in _KINDS or isinstance(method, ShowsRows | AddsLoss):
             raise PromptError(
-                f"{method.name} takes no head: it changes rows or learns words; leave out --head, or use "
-                "prompt tuning"
+                f"{method.name} takes no head: only virtual tokens at the input, and keys and values, "
+                "of decoders and encoders do; leave out --head"
             )
         self._method = method
         self.name = method.name

@@ -2,11 +2,13 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
 from transformers import PreTrainedModel
 
 from tuningfork.errors import PromptError
@@ -37,9 +39,11 @@ def linear_layers(network: PreTrainedModel, targets: Sequence[str]) -> dict[str,
             f"LoRA cannot change {asked} of {network.config.model_type}: {reason[:200]}; "
             "name layers with --lora-target"
         ) from error
+    # A network may have been loaded without some of the layers that its configuration speaks of.
+    present = dict(cast(nn.Module, network).named_modules())
     found = {}
     for name, layer in skeleton.named_modules():
-        if not isinstance(layer, BaseTunerLayer):
+        if not isinstance(layer, BaseTunerLayer) or name not in present:
             continue
         if not isinstance(layer, Linear):
             raise PromptError(
