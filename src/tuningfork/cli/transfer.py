@@ -27,7 +27,7 @@ def export_command(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The same as OUT, by name.")] = None,
     format_name: Annotated[
         FormatName,
-        typer.Option("--format", "-f", help="peft (a folder), npy (one array) or caikit (decoder.pt)."),
+        typer.Option("--format", "-f", help="peft (a folder), npy (one array) or caikit (a folder of .pt)."),
     ] = FormatName.PEFT,
     peft_type: Annotated[
         str | None,
@@ -40,7 +40,7 @@ def export_command(
     model: MovedModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the soft prompt of a run for another library: a PEFT folder, a NumPy array or decoder.pt."""
+    """Write the soft prompt of a run for another library: a PEFT folder, a NumPy array or caikit's .pt."""
     if (place is None) == (output is None):
         raise FormatError("say once where to write: tuningfork export RUN OUT")
     target = place or output
@@ -56,7 +56,10 @@ def export_command(
 
 def import_command(
     source: Annotated[
-        Path, typer.Argument(metavar="PATH", help="PEFT folder, .npy file, or folder with decoder.pt.")
+        Path,
+        typer.Argument(
+            metavar="PATH", help="PEFT folder, .npy file, or folder with decoder.pt or encoder.pt."
+        ),
     ],
     task: Annotated[Path, typer.Option("--task", help="Task file that says how rows are written.")],
     model: ModelOption = "bundled",

@@ -64,7 +64,7 @@ def export_run(
 
     Args:
         path: the run.
-        output: the folder of an adapter (peft), the file (npy) or the folder of `decoder.pt` (caikit).
+        output: the folder of an adapter (peft), the file (npy) or the folder of `.pt` files (caikit).
         model: where the base model lies now, if it has moved.
         format: whose.
         peft_type: as which of PEFT's types; None takes the one that needs nothing but the prompt.

@@ -8,8 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.library.formats.peft_encoders import encoder_network
 from tests.library.formats.peft_folders import config_of, prompt_for
+from tests.library.formats.peft_two_sided import two_sided_network
 from tests.library.formats.spoilt_files import refusal, spoilt
+from tests.tiny_models import ENCODERS
 from tuningfork.errors import FormatError
 from tuningfork.library.formats.npy import export_npy, import_npy
 from tuningfork.models.artefacts import InputPrompt
@@ -150,3 +153,14 @@ def test_any_header_is_refused_or_read(tmp_path_factory: pytest.TempPathFactory,
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(encoded).to_bytes(2, "little") + encoded + PROMPT.tobytes())
     with pytest.raises(FormatError):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["t5", "bart", "bert", "electra"])
+def test_arrays_fit_the_embeddings_of_any_kind_of_model(name: str, tmp_path: Path) -> None:
+    config = (encoder_network if name in ENCODERS else two_sided_network)(name).config
+    width = 16 if name == "electra" else 32
+    path = export_npy(InputPrompt(torch.ones(3, width)), tmp_path / "prompt.npy")
+    assert import_npy(path, config=config).prompt.num_virtual_tokens == 3
+    export_npy(InputPrompt(torch.ones(3, 24)), path)
+    with pytest.raises(FormatError, match=f"the prompt is 24 wide, the embeddings of {name} are {width}"):
+        import_npy(path, config=config)

@@ -7,6 +7,9 @@ from typing import Any
 import peft
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import T5Config
 
 from tests.encoder_decoder_reference import STARTS, random_embeddings, random_key_values
 from tests.library.formats.peft_folders import P, adapted, edit
@@ -197,6 +200,24 @@ def test_virtual_tokens_of_both_sides_go_out_as_they_came(tmp_path: Path) -> Non
     assert not (tmp_path / "no").exists()
 
 
+@given(
+    num_tokens=st.integers(1, 5),
+    layers=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    peft_type=st.sampled_from(KEY_VALUE),
+)
+def test_export_and_import_change_no_bit(
+    tmp_path_factory: pytest.TempPathFactory, num_tokens: int, layers: tuple[int, int], peft_type: str
+) -> None:
+    config = T5Config(d_model=8, d_kv=3, num_heads=2, num_layers=layers[0], num_decoder_layers=layers[1])
+    generator = torch.Generator().manual_seed(num_tokens)
+    pairs = torch.randn(layers[1], 2, 2, num_tokens, 3, generator=generator)
+    prefix = KeyValuePrefix(tuple((keys, values) for keys, values in pairs))
+    folder = tmp_path_factory.mktemp("adapter")
+    export_peft(prefix, folder, config=config, base_model_name="b", notes={}, peft_type=peft_type)
+    found = import_peft(folder, config=config).prompt
+    assert all(map(torch.equal, found.tensors(), prefix.tensors()))
+
+
 @pytest.mark.parametrize("name", ["t5", "bart"])
 @pytest.mark.parametrize("kind", [InputPrompt, KeyValuePrefix])
 def test_greedy_answers_are_those_of_peft(name: str, kind: type[SoftPrompt], tmp_path: Path) -> None:
@@ -216,6 +237,22 @@ def test_greedy_answers_are_those_of_peft(name: str, kind: type[SoftPrompt], tmp
         ].tolist()
         assert said[: 1 + len(answer)] == [STARTS[name], *answer]
         assert len(answer) == 6 or said[1 + len(answer)] == EOS
+
+
+def test_what_peft_writes_of_a_multitask_prompt_lacks_the_tokens_of_the_decoder(tmp_path: Path) -> None:
+    sides = tokens_for("t5", seed=3), tokens_for("t5", seed=4)
+    folder = written("t5", prompt_of_sides(*sides), tmp_path)
+    theirs: Any = peft.PeftModel.from_pretrained(two_sided_network("t5"), str(folder)).eval()
+    model, ids = two_sided_model("t5"), torch.tensor(ROWS[:1])
+    said = theirs.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), task_ids=torch.tensor([0]), max_new_tokens=6
+    )[0, 1:].tolist()
+    options = SamplingOptions(max_new_tokens=6, end_ids=frozenset([EOS]))
+    answers = [
+        model.generate(ROWS[:1], model.prefix([prompt]), options)[0]
+        for prompt in (InputPrompt(sides[0]), prompt_of_sides(*sides))
+    ]
+    assert said[: len(answers[0])] == answers[0] != answers[1]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 _OF_FILES_IN_A_FOLDER: dict[str, Format] = {SETTINGS: "peft", DECODER: "caikit", ENCODER: "caikit"}
 _BEGINNINGS: dict[bytes, Format] = {b"\x93NUMPY": "npy", b"PK\x03\x04": "caikit"}
 _EXPECTED = (
-    f"expected a PEFT folder ({SETTINGS}), a NumPy array (.npy), or a folder with {DECODER}; "
+    f"expected a PEFT folder ({SETTINGS}), a NumPy array (.npy), or a folder with {DECODER} or {ENCODER}; "
     "--format says which it is"
 )
 
