@@ -1,5 +1,6 @@
 import re
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,3 +36,17 @@ def test_a_row_is_an_immutable_value() -> None:
     assert len({row, TrainingRow((1, 2), (1,)), TrainingRow((1, 3), (1,))}) == 2
     with pytest.raises(FrozenInstanceError, match="cannot assign to field 'ids'"):
         setattr(row, "ids", ())  # noqa: B010
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"word_positions": (0,), "tags": ()}, "1 words need a tag each, found 0"),
+        ({"word_positions": (0, 3), "tags": (0, 0)}, "words to tag must lie in 0..2, found"),
+        ({"word_positions": (-1,), "tags": (0,)}, "words to tag must lie in 0..2, found"),
+        ({"word_positions": (0,), "tags": (0,), "label_positions": (1,)}, "or words to tag, found both"),
+    ],
+)
+def test_words_to_tag_lie_in_the_row_and_have_a_tag_each(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingRow(**{"ids": (5, 6, 7), "label_positions": (), **fields})

@@ -11,7 +11,7 @@ from tests.tiny_names import TAGS, make_names, names_task
 from tuningfork.evaluation.tagging import TagEvaluator
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
-from tuningfork.models.artefacts import HeadedPrompt
+from tuningfork.models.artefacts import HeadedPrompt, PlacedPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.loaded_run import LoadedRun
@@ -91,8 +91,14 @@ def test_it_is_kept_and_answers_where_nothing_tuned_is_better(
     assert first.score == second.score
     assert folder.result.verdict.difference == 0
     assert folder.result.baseline == "most frequent tag"
-    answer = LoadedRun(folder, bert).answer("Ann was great")
+    loaded = LoadedRun(folder, bert)
+    answer = loaded.answer("Ann was great")
     assert answer.tagged is not None
     assert len({word.tag for word in answer.tagged}) == 1
     prepared = prepare(task, bert, options, sink)
     assert answer.tagged[0].probabilities == pytest.approx(frequencies(prepared), abs=1e-6)
+    # What opens every text stands in front once.
+    assert isinstance(prompt.prompt, PlacedPrompt)
+    assert list(prompt.prompt.prefix_ids) == loaded.renderer.prefix_ids == prepared.renderer.prefix_ids
+    example = loaded.example("Ann was great")
+    assert loaded.renderer.row_ids(example) == prepared.renderer.row_ids(example)

@@ -126,6 +126,9 @@ def test_a_finished_run_answers_as_it_was_measured(
     model = bases["bert"]
     folder = tune(task_on(rows), changed(num_seeds=2, ensemble=True), runs_folder=tmp_path, model=model)
     loaded = LoadedRun(RunFolder.open(folder.path), model)
+    assert loaded.answer(" Ann  was ").text == loaded.answer({"text": "Ann was"}).text
+    with pytest.raises(DataError, match="the input holds no words"):
+        loaded.answer(" ")
     written = {tuple(row["inputs"]["text"]): row for row in folder.load_predictions()}
     assert written
     answered = [json.loads(line) for line in loaded.predict_file(str(rows))]

@@ -12,6 +12,7 @@ from tuningfork.data.columns import to_example
 from tuningfork.data.example import Example, Message
 from tuningfork.data.readers import read_rows
 from tuningfork.data.rows import RawRow
+from tuningfork.data.word_tags import read_words
 from tuningfork.errors import ContextLengthError, DataError, ModelError, PromptError
 from tuningfork.evaluation.ensemble import Member
 from tuningfork.evaluation.evaluate import Prediction
@@ -76,7 +77,8 @@ class LoadedRun:
         """An example without a target from the text of the input, or of each variable.
 
         Raises:
-            DataError: if variables are missing, or one text is given and the task has several variables.
+            DataError: if variables are missing, or one text is given and the task has several variables; or
+                if words are to be tagged and there are none.
         """
         variables = tuple(self.task.template.variables)
         if isinstance(inputs, str):
@@ -87,7 +89,7 @@ class LoadedRun:
                     f"task {self.task.name} has {len(variables)} variables ({', '.join(variables)}); "
                     "give a value for each: --input name=value"
                 )
-            return Example(inputs={variables[0]: inputs})
+            return self._read({variables[0]: inputs})
         missing = [name for name in variables if name not in inputs]
         unknown = [name for name in inputs if name not in variables]
         if missing or unknown:
@@ -95,7 +97,12 @@ class LoadedRun:
                 f"task {self.task.name} needs the variables {', '.join(variables)}; "
                 f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}"
             )
-        return Example(inputs=dict(inputs))
+        return self._read(inputs)
+
+    def _read(self, inputs: Mapping[str, str]) -> Example:
+        if not self.task.has_tags:
+            return Example(inputs=dict(inputs))
+        return Example(inputs={name: read_words(text, "the input") for name, text in inputs.items()})
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """Answer `examples` in order, some at a time, so that any number fits in memory."""
