@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tuningfork.errors import ContextLengthError, ModelError, PromptError
+from tuningfork.models import row_checks
 from tuningfork.models.architecture import Architecture, architecture_of, named_length
 from tuningfork.models.artefacts import AdaptedPrompt, InputPrompt, KeyValuePrefix, SoftPrompt
 from tuningfork.models.context import ContextCache
@@ -29,14 +30,7 @@ from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import KeyValues, PrefixState
 from tuningfork.models.quantization import keep_exact
 from tuningfork.models.recomputation import recomputing
-from tuningfork.models.row_checks import (
-    Prefixes,
-    check_choices,
-    check_positions,
-    check_rows,
-    check_says_words,
-    list_of,
-)
+from tuningfork.models.row_checks import Prefixes
 from tuningfork.models.shared import SharedPrefixPath
 from tuningfork.models.support import probe_late_entry, probe_recomputation, probe_support
 from tuningfork.types import TokenIds
@@ -252,16 +246,13 @@ class FrozenModel:
             raise PromptError(
                 f"prefix tuning is not possible with {self.name}: {self.support.reason}; use prompt tuning"
             )
-        if isinstance(self._path, EncoderPath):
-            pairs = self._path.key_values(tokens)
-            return [(keys.float().clone(), values.float().clone()) for keys, values in pairs]
-        if isinstance(self._path, EncoderDecoderPath):
+        if isinstance(self._path, EncoderPath | EncoderDecoderPath):
             layers: Sequence[KeyValues | None] = self._path.key_values(tokens)
         else:
             layers = self.prefix([InputPrompt(tokens)]).layers
-        return [
-            (pair[0][0].float().clone(), pair[1][0].float().clone()) for pair in layers if pair is not None
-        ]
+        # Those of an encoder have no dimension of rows.
+        parts = [[part.reshape(part.shape[-3:]).float().clone() for part in pair] for pair in layers if pair]
+        return [(keys, values) for keys, values in parts]
 
     def features(self, rows: Sequence[TokenIds], prefix: PrefixState, layers: Sequence[int]) -> Tensor:
         """Mean hidden states (B, F) of the tokens of each row behind `prefix` after each of `layers`.
@@ -302,7 +293,7 @@ class FrozenModel:
             PromptError: if the prompt has a head, which says no words.
             ValueError: if `at` names a position that its row does not have.
         """
-        check_positions(rows, at)
+        row_checks.check_positions(rows, at)
         starts = [answer_start(*pair) for pair in zip(at, rows, strict=True)]
         prefixes = self._checked_words(rows, prefix, extra=0, answer_starts=starts)
         with self._as_adapted(prefixes):
@@ -376,7 +367,7 @@ class FrozenModel:
             PromptError: if a prompt has no head, or the model's states cannot be read.
             ValueError: if `at` names a position that its row does not have.
         """
-        check_positions(rows, at)
+        row_checks.check_positions(rows, at)
         prefixes = self._checked(rows, prefix, extra=0)
         heads = [state.head for state in prefixes if state.head is not None]
         if len(heads) < len(prefixes):
@@ -420,15 +411,15 @@ class FrozenModel:
 
         That is so where a prompt acts only behind the words of a row; elsewhere nothing is kept.
         """
-        contexts = ContextCache(budget_bytes)
-        if isinstance(self._path, SharedPrefixPath):
-            self._path.contexts, before = contexts, self._path.contexts
-            try:
-                yield contexts
-            finally:
-                self._path.contexts = before
-        else:
+        contexts, path = ContextCache(budget_bytes), self._path
+        if not isinstance(path, SharedPrefixPath):
             yield contexts
+            return
+        path.contexts, before = contexts, path.contexts
+        try:
+            yield contexts
+        finally:
+            path.contexts = before
 
     @contextmanager
     def recomputing_layers(self) -> Iterator[None]:
@@ -473,7 +464,7 @@ class FrozenModel:
     def _checked_choices(
         self, rows: Sequence[TokenIds], prefix: Prefixes, choices: Sequence[TokenIds]
     ) -> Sequence[PrefixState]:
-        runs_choices = check_choices(list_of(prefix), choices)
+        runs_choices = row_checks.check_choices(row_checks.list_of(prefix), choices)
         return self._checked(rows, prefix, extra=max(map(len, choices)) - 1 if runs_choices else 0)
 
     def _checked_words(
@@ -484,7 +475,7 @@ class FrozenModel:
         extra: int,
         answer_starts: Sequence[int] | None = None,
     ) -> Sequence[PrefixState]:
-        check_says_words(list_of(prefix))
+        row_checks.check_says_words(row_checks.list_of(prefix))
         return self._checked(rows, prefix, extra=extra, answer_starts=answer_starts)
 
     def _checked(
@@ -495,8 +486,8 @@ class FrozenModel:
         extra: int,
         answer_starts: Sequence[int] | None = None,
     ) -> Sequence[PrefixState]:
-        prefixes = list_of(prefix)
-        longest, what = check_rows(rows, prefixes) + extra, "prompt + input + answer"
+        prefixes = row_checks.list_of(prefix)
+        longest, what = row_checks.check_rows(rows, prefixes) + extra, "prompt + input + answer"
         if isinstance(self._path, EncoderDecoderPath):
             lengths = [len(row) for row in rows]
             longest = self._path.longest_side(lengths, prefixes, answer_starts or lengths, extra)

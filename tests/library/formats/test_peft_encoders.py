@@ -24,7 +24,14 @@ from tests.tiny_models import ENCODERS, KEY_VALUE_ENCODERS
 from tuningfork.errors import FormatError, PromptError
 from tuningfork.library.formats.peft_read import import_peft
 from tuningfork.library.formats.peft_write import export_peft
-from tuningfork.models.artefacts import HeadedPrefix, HeadedPrompt, InputPrompt, KeyValuePrefix, SoftPrompt
+from tuningfork.models.artefacts import (
+    AdaptedPrompt,
+    HeadedPrefix,
+    HeadedPrompt,
+    InputPrompt,
+    KeyValuePrefix,
+    SoftPrompt,
+)
 from tuningfork.models.classification_head import ClassificationHead
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
@@ -54,6 +61,7 @@ def prompt_for(name: str, kind: type[SoftPrompt]) -> InputPrompt | KeyValuePrefi
 
 def gap_to_peft(name: str, prompt: SoftPrompt, folder: Path) -> float:
     """The largest difference of all rows in one batch to PEFT, in a batch and one by one."""
+    assert not isinstance(prompt, AdaptedPrompt)
     ours = our_outputs(encoder_path(name), prompt)
     assert torch.cat(ours).std() >= 0.7
     model = peft.PeftModel.from_pretrained(encoder_network(name), str(folder)).eval()
@@ -109,6 +117,7 @@ def test_the_folder_is_the_one_that_peft_writes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["deberta", "distilbert"])
 def test_layers_that_take_no_keys_and_values_take_none_from_a_folder(name: str, tmp_path: Path) -> None:
     prompt = read(name, written(name, prompt_for(name, KeyValuePrefix), tmp_path))
+    assert isinstance(prompt, KeyValuePrefix)
     with pytest.raises(PromptError, match="layers take no keys and values from outside"):
         encoder_path(name).prefix([prompt])
 
