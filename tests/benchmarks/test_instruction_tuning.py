@@ -12,6 +12,7 @@ from tuningfork.library.run_records import TuneOptions
 from tuningfork.tasks.task import load_task
 
 
+@pytest.mark.slow
 def test_every_way_is_measured_on_the_same_rows_of_every_task(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

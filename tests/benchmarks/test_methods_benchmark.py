@@ -159,6 +159,7 @@ def test_rows_with_the_text_in_them_are_answered_as_behind_it(model: FrozenModel
     assert (behind - expected).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_seeds_of_a_cell_are_those_of_tune(model: FrozenModel, banking77: Path, tmp_path: Path) -> None:
     scale = Scale(max_steps=6, num_seeds=3, rates=(0.5,))
     cell = Cell(model, "banking77_6", "prompt_tuning", banking77, tmp_path / "cell", scale).measure()
@@ -192,6 +193,7 @@ def test_a_cell_says_what_it_cost_and_scored(
         assert record["settings"]["learning_rate"] == 0.1
 
 
+@pytest.mark.slow
 def test_the_default_that_does_not_beat_the_text_answers_with_it(
     model: FrozenModel, banking77: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +316,7 @@ def test_the_last_line_has_every_way_and_null_where_nothing_was_measured(
     assert "ticket_routing: default - PEFT best +50.0 points" in out
 
 
+@pytest.mark.slow
 def test_quick_check_finds_records_and_trainings_that_differ(
     model: FrozenModel, banking77: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +338,7 @@ def test_quick_check_finds_records_and_trainings_that_differ(
     assert any("two equal trainings differ" in problem for problem in problems[1:])
 
 
+@pytest.mark.slow
 def test_cells_run_in_processes_of_their_own_and_only_once(
     model: FrozenModel, banking77: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

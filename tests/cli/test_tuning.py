@@ -264,7 +264,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(model: Path, tmp_path: Path)
     write_rows(tmp_path / "tickets.jsonl", TICKETS)
     run = tmp_path / "runs" / "tickets-1"
     # Long enough to be still running when the signal arrives, however fast the machine.
-    long = ("--max-steps", "900", "--validate-every", "450", "--patience", "0")
+    long = ("--max-steps", "400", "--validate-every", "200", "--patience", "0")
     command = command_line("tune", "tickets.jsonl", "--model", model, *QUICK, *long)
     code, _, error = start_and_signal(tmp_path, command, run / "metrics.jsonl", 6, signal.SIGINT)
     assert code == 130
@@ -276,7 +276,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(model: Path, tmp_path: Path)
     resumed = invoke(tmp_path, "tune", "--resume", "runs/tickets-1")
     assert resumed.code == 0, resumed.stderr
     assert "Resume    runs/tickets-1" in resumed.stdout
-    assert steps_by_candidate(run) == {"prompt_tuning-lr0.1-seed0": list(range(1, 901))}
+    assert steps_by_candidate(run) == {"prompt_tuning-lr0.1-seed0": list(range(1, 401))}
 
 
 @pytest.mark.slow

@@ -38,7 +38,8 @@ def test_a_model_ships_prompts_for_some_types_of_task(own: FrozenModel) -> None:
     assert pretrained_prompt(own, "extraction") is None
 
 
-@pytest.mark.parametrize("task_type", get_args(TaskType))
+# Tags are told by a head, which is not shipped.
+@pytest.mark.parametrize("task_type", sorted({*get_args(TaskType)} - {"token_classification"}))
 def test_the_bundled_model_ships_one_for_each_type_of_task(task_type: TaskType) -> None:
     model = load_model("bundled", dtype="float32")
     found = pretrained_prompt(model, task_type)
