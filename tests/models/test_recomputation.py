@@ -28,6 +28,9 @@ from tuningfork.tuning.soft.prompt_tuning import PromptTuning
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 from tuningfork.types import TrainingRow
 
+# Contracts over many models; `make test-slow` runs them.
+pytestmark = pytest.mark.slow
+
 ROWS = toy_rows(6, seed=3)
 OBJECTIVES: dict[str, Objective] = {
     "labels": ChoiceObjective(ANSWERS, normalizes_length=False),

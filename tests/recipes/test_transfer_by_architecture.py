@@ -28,7 +28,7 @@ from tuningfork.recipes.tune import tune
 from tuningfork.tasks.task import Task
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")]
 
 SHORT = TuneOptions(
     learning_rates=(0.5,), max_steps=2, validate_every=1, num_seeds=1, refit="no", objective="tokens"

@@ -35,7 +35,7 @@ from tuningfork.models.artefacts import (
 from tuningfork.models.classification_head import ClassificationHead
 
 # PEFT 0.21 asks transformers 5.23 by this property's old name.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")]
 
 
 def saved(name: str, peft_type: str, folder: Path, **changes: Any) -> Path:

@@ -44,6 +44,9 @@ from tuningfork.tuning.soft.method import ShowsRows, SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 from tuningfork.types import TokenIds, TrainingRow
 
+# Contracts over many models; `make test-slow` runs them.
+pytestmark = pytest.mark.slow
+
 IMPOSSIBLE = [m for m in SOFT_METHODS.values() if m.kind in ("late", "instance") or isinstance(m, ShowsRows)]
 WORDS = tuple(TEXT[1:])
 

@@ -30,6 +30,9 @@ from tuningfork.tuning.soft.headed import Headed
 from tuningfork.tuning.soft.method import SoftMethod, begin
 from tuningfork.tuning.soft.registry import SOFT_METHODS
 
+# Contracts over many models; `make test-slow` runs them.
+pytestmark = pytest.mark.slow
+
 IMPOSSIBLE = ("context_aware_prompt_tuning", "idpg", "late_prompt_tuning")
 POSSIBLE: dict[str, SoftMethod] = {
     **{name: method for name, method in SOFT_METHODS.items() if name not in IMPOSSIBLE},
