@@ -82,6 +82,7 @@ def test_draws_differ_in_rows_but_not_in_classes_or_test(banking77: Path, tmp_pa
     assert len(all_draws(5)) == 30
 
 
+@pytest.mark.slow
 def test_every_way_leaves_records_that_are_not_measured_again(
     bench: Bench, model: FrozenModel, banking77: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

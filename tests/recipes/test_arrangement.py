@@ -187,6 +187,7 @@ def test_places_that_nobody_asked_for_are_left_out_where_they_do_not_fit(
         plan(longest, asked.model_copy(update={"placements": ("both",)}), model=model)
 
 
+@pytest.mark.slow
 def test_shown_rows_leave_room_for_the_longest_row_and_answer(
     tasks: dict[str, Task], options: TuneOptions, model: FrozenModel, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ tune(
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_ensemble(
     ensembled: RunFolder, together: TuneOptions, model: FrozenModel, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
 PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
 
 
+@pytest.mark.slow
 def test_the_table_in_the_docs_is_what_is_found(tmp_path: Path) -> None:
     assert set(PEFT_TYPES) == set(KNOWN_TYPES)
     found = {
