@@ -19,6 +19,7 @@ from tuningfork.models.loading import load_model
 from tuningfork.recipes.loaded_run import LoadedRun, load_run
 from tuningfork.recipes.prompt_transfer import transferred_prompt
 from tuningfork.recipes.search_space import plan_candidates
+from tuningfork.recipes.transfer import export_run, import_prompt
 from tuningfork.recipes.tune import plan, tune
 from tuningfork.tasks.task import Task
 from tuningfork.training.checkpoint import Checkpoint
@@ -162,6 +163,28 @@ def test_export_of_lora_alone_writes_the_adapter(alone: RunFolder, tmp_path: Pat
     assert listing(tmp_path / "out") == [
         "adapter", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"
     ]  # fmt: skip
+
+
+def test_half_of_an_export_is_not_imported_without_a_word(
+    hybrid: RunFolder, model_folder: Path, tmp_path: Path
+) -> None:
+    export_run(hybrid.path, tmp_path / "out")
+    made = import_prompt(
+        tmp_path / "out" / "prompt", hybrid.task, model=str(model_folder), runs_folder=tmp_path / "runs"
+    )
+    assert any("learned with the adapter beside it, which is not read" in line for line in made.warnings)
+    (tmp_path / "out" / "prompt").rename(tmp_path / "prompt")
+    again = import_prompt(
+        tmp_path / "prompt", hybrid.task, model=str(model_folder), runs_folder=tmp_path / "runs"
+    )
+    assert not any("adapter" in line for line in again.warnings)
+
+
+def test_rates_of_adapters_tell_candidates_apart(hybrid: RunFolder, tmp_path: Path) -> None:
+    adapters = [candidate.adapter for candidate in hybrid.result.candidates]
+    assert all(adapter is not None and adapter.learning_rate == 0.01 for adapter in adapters)
+    rate = hybrid.result.candidates[0].learning_rate
+    assert f"{rate:g}/0.01" in call(tmp_path, "show", hybrid.path)
 
 
 def test_show_tells_of_the_adapter(hybrid: RunFolder, alone: RunFolder, tmp_path: Path) -> None:

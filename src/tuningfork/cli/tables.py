@@ -85,7 +85,7 @@ def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], 
         table.add_row(
             name if len(starts) == 1 else f"{name} from {candidate.initialization}",
             str(candidate.num_virtual_tokens),
-            f"{candidate.learning_rate:g}",
+            _rates(candidate),
             str(candidate.num_trainings),
             str(candidate.seed),
             str(candidate.steps),
@@ -95,6 +95,13 @@ def print_candidates(console: Console, candidates: tuple[CandidateRecord, ...], 
             f"{candidate.seconds:.0f} s",
         )
     console.print(table)
+
+
+def _rates(candidate: CandidateRecord) -> str:
+    """The learning rate, and behind a stroke that of an adapter beside virtual tokens."""
+    if candidate.adapter is None or not candidate.num_virtual_tokens:
+        return f"{candidate.learning_rate:g}"
+    return f"{candidate.learning_rate:g}/{candidate.adapter.learning_rate:g}"
 
 
 def method_name(method: str, placement: Placement) -> str:

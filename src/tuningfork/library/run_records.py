@@ -310,6 +310,8 @@ class CandidateRecord(Record):
     method: str
     placement: Placement = "front"
     initialization: str = "text"
+    adapter: AdapterRecord | None = None
+    """The LoRA adapter that was learned beside the prompt, if any."""
     num_virtual_tokens: int
     learning_rate: float
     seed: int

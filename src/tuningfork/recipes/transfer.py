@@ -37,6 +37,8 @@ from tuningfork.tasks.tagging import renderer_for
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.tuning.soft.defaults import Placement
 
+_PROMPT_HALF, _ADAPTER_HALF = "prompt", "adapter"
+"""Folders that a prompt with an adapter is written to, as PEFT runs one or the other."""
 _NAMES: dict[Format, str] = {"peft": "PEFT", "npy": "a NumPy file", "caikit": "caikit"}
 
 
@@ -97,7 +99,7 @@ def export_run(
         )
     bare, target = prompt, output
     if isinstance(prompt, AdaptedPrompt):
-        bare, target = prompt.prompt, output / "prompt"
+        bare, target = prompt.prompt, output / _PROMPT_HALF
     if bare.num_virtual_tokens:
         export_peft(
             bare,
@@ -109,7 +111,7 @@ def export_run(
             parts=folder.load_parts(),
         )
     if isinstance(prompt, AdaptedPrompt):
-        save_lora(prompt.update, output / "adapter", base_model_name=base.name)
+        save_lora(prompt.update, output / _ADAPTER_HALF, base_model_name=base.name)
     return output
 
 
@@ -162,7 +164,7 @@ def import_prompt(
     renderer = renderer_for(task, base.tokenizer, **row_format(base))
     prompt, placement = _in_place(imported.prompt, base, renderer)
     imported = replace(imported, prompt=prompt)
-    warnings = _check_fit(source, imported, base, task)
+    warnings = [*_check_fit(source, imported, base, task), *_half_of_a_hybrid(source)]
     folder = RunFolder.create(runs_folder, f"{task.name}-imported", _imported_record(base, task), task)
     folder.save_prompt(
         PromptRecord(
@@ -177,6 +179,13 @@ def import_prompt(
     )
     count = prompt.num_virtual_tokens
     return ImportedRun(folder, found, dict(imported.origin), count, tuple(warnings))
+
+
+def _half_of_a_hybrid(source: Path) -> list[str]:
+    """That the prompt was learned with an adapter which is not read, where `export_run` wrote both."""
+    if source.resolve().name != _PROMPT_HALF or not (source.resolve().parent / _ADAPTER_HALF).is_dir():
+        return []
+    return ["the prompt was learned with the adapter beside it, which is not read: it answers without it"]
 
 
 def _read(source: Path, format: Format, base: FrozenModel, task_index: int | None) -> Imported:

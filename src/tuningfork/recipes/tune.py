@@ -482,6 +482,7 @@ def _candidate_record(
         method=candidate.method.name,
         placement=candidate.placement,
         initialization=candidate.initialization,
+        adapter=adapter_record(candidate),
         num_virtual_tokens=len(candidate.embeddings),
         learning_rate=candidate.arguments.learning_rate,
         seed=candidate.arguments.seed,
