@@ -1,0 +1,1 @@
+"""Ways of adapting a model that can be compared: one file each."""

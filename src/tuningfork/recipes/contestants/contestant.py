@@ -1,0 +1,76 @@
+"""What a contestant of a comparison is, and what all of them share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tuningfork.data.example import Example
+from tuningfork.evaluation.comparison import Family
+from tuningfork.evaluation.evaluate import Evaluation
+from tuningfork.events import EventSink
+from tuningfork.library.run_records import TuneOptions
+from tuningfork.models.frozen import FrozenModel
+from tuningfork.recipes.preparation import Prepared
+from tuningfork.training.checkpoint import Validation
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """What all contestants share: model, rows, folds, budget, seeds."""
+
+    model: FrozenModel
+    """Never changed; whoever trains weights trains those of a copy."""
+    prepared: Prepared
+    """Examples and folds are the same for everybody; no contestant sees test rows before it is made."""
+    options: TuneOptions
+    """Steps, batch size, early stopping, seed and number of seeds for everybody."""
+    sink: EventSink
+    budget_seconds: float | None = None
+    """Wall time that each may take to choose its settings; None is no limit."""
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of the trainings whose scores are reported."""
+        return range(self.options.seed, self.options.seed + self.options.num_seeds)
+
+
+Answer = Callable[[Sequence[Example]], Evaluation]
+"""Answers rows and scores the answers against their targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A contestant that is ready for the test rows."""
+
+    answers: Mapping[int, Answer]
+    """By seed; one entry for what is not trained."""
+    setting: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    validation: Validation | None = None
+    """What held-out rows said of the chosen setting."""
+    seconds_to_best: float | None = None
+    trained_parameters: int = 0
+    stored_bytes: int = 0
+    prompt_tokens: int | None = None
+    """Tokens or virtual tokens that every call reads in front of its row; None if no model reads."""
+
+
+class Contestant(Protocol):
+    """One way of adapting the model."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def family(self) -> Family:
+        """What it changes."""
+
+    def reason_to_leave_out(self, arena: Arena) -> str | None:
+        """Why it cannot take part here, in a few words; None if it can."""
+
+    def make(self, arena: Arena, work: Path) -> Made:
+        """Choose settings on held-out rows and train, keeping in `work` what is needed to go on after a kill.
+
+        Called again with the same `work`, it goes on where it stood; what it makes is bit-equal then.
+        """
