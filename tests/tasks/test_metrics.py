@@ -108,8 +108,8 @@ def test_chrf_takes_the_best_reference() -> None:
 def test_an_unknown_metric_is_refused_with_a_hint() -> None:
     with pytest.raises(TaskError, match="unknown metric 'acuracy': did you mean 'accuracy'"):
         get_metric("acuracy")
-    with pytest.raises(TaskError, match="unknown metric 'bleu': known: 'accuracy', 'exact_match'"):
-        get_metric("bleu")
+    with pytest.raises(TaskError, match="unknown metric 'zz': known: 'accuracy', 'exact_match'"):
+        get_metric("zz")
 
 
 def test_metrics_are_found_by_their_own_name() -> None:

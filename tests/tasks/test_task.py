@@ -197,8 +197,8 @@ def test_fields_that_do_not_fit_each_other(fields: dict[str, Any], message: str)
     [
         (
             "metric: accuracy",
-            "metrics: accuracy",
-            r"metrics: unknown field: did you mean 'metric'\?",
+            "metrik: accuracy",
+            r"metrik: unknown field: did you mean 'metric'\?",
         ),
         ("  target:", "  tarket:", r"data\.tarket: unknown field: did you mean 'target'\?"),
         ("name: ticket routing\n", "", "name: this field is required"),
