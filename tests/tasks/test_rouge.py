@@ -4,7 +4,7 @@ import pytest
 
 from tuningfork.errors import MissingDependencyError
 from tuningfork.tasks import rouge
-from tuningfork.tasks.rouge import has_rouge, rouge1, rouge2, rouge_l
+from tuningfork.tasks.rouge import check_rouge, has_rouge, rouge1, rouge2, rouge_l
 
 
 def test_rouge_by_hand() -> None:
@@ -26,5 +26,10 @@ def test_without_the_package_one_line_says_how_to_get_it(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
     with pytest.raises(MissingDependencyError, match=r"rouge1 needs .*pip install 'tuningfork\[rouge\]'$"):
         rouge1("a", ["a"])
+    assert not has_rouge()
+    with pytest.raises(MissingDependencyError, match="the metric rougeL needs the package 'rouge-score'"):
+        check_rouge("rougeL")
+    check_rouge("chrf")
     monkeypatch.undo()
+    check_rouge("rougeL")
     assert has_rouge()

@@ -34,7 +34,20 @@ def has_rouge() -> bool:
     """Return whether the package is installed."""
     from importlib.util import find_spec
 
-    return find_spec("rouge_score") is not None
+    try:
+        return find_spec("rouge_score") is not None
+    except ValueError:  # Of a module that is known to be missing.
+        return False
+
+
+def check_rouge(name: str) -> None:
+    """Check that what the metric called `name` needs is installed.
+
+    Raises:
+        MissingDependencyError: It is a kind of ROUGE, and the package is not there.
+    """
+    if name.startswith("rouge") and not has_rouge():
+        raise _missing(name)
 
 
 def _f1(kind: str, prediction: str, references: Sequence[str]) -> float:
@@ -46,5 +59,9 @@ def _scorer(kind: str) -> "RougeScorer":
     try:
         from rouge_score.rouge_scorer import RougeScorer
     except ModuleNotFoundError:
-        raise MissingDependencyError("rouge-score", "rouge", f"the metric {kind}") from None
+        raise _missing(kind) from None
     return RougeScorer([kind])
+
+
+def _missing(name: str) -> MissingDependencyError:
+    return MissingDependencyError("rouge-score", "rouge", f"the metric {name}")

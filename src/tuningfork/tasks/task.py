@@ -20,6 +20,7 @@ from tuningfork.errors import TaskError
 from tuningfork.tasks.custom_metrics import is_custom
 from tuningfork.tasks.metric_choice import check_metrics
 from tuningfork.tasks.metrics import Metric, get_metric
+from tuningfork.tasks.rouge import check_rouge
 from tuningfork.tasks.suggestions import did_you_mean
 from tuningfork.tasks.tag_labels import TAG_TASK, check_tag_prompt, default_metric, read_tags_as_labels
 from tuningfork.tasks.template import PromptTemplate
@@ -223,6 +224,7 @@ def load_task(path: str | Path, *, imports_code: bool = True) -> Task:
     Raises:
         TaskError: The file is missing, is not YAML, a field is wrong, or a metric is code that nobody has
             said to trust; the message names file and field.
+        MissingDependencyError: A metric needs a package that is not installed.
     """
     path = Path(path)
     try:
@@ -247,6 +249,8 @@ def load_task(path: str | Path, *, imports_code: bool = True) -> Task:
         task = task.model_copy(update={"code": "."})
     task = _with_paths(task, lambda source: os.path.normpath(path.parent / source))
     if imports_code:
+        for name in (task.metric, *task.metrics):
+            check_rouge(name)
         try:
             _ = task.scoring, task.further_metrics
         except TaskError as error:
