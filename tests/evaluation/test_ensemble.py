@@ -167,6 +167,8 @@ def test_mean_probabilities_are_those_of_single_unpadded_rows(
         assert found[index].probabilities == pytest.approx(expected, abs=1e-4)
         best = max(expected, key=lambda label: expected[label])
         assert found[index].text == evaluation.predictions[index] == best
+        assert evaluation.probabilities is not None
+        assert evaluation.probabilities[index] == pytest.approx(list(expected.values()), abs=1e-4)
         loss = -math.log(expected[row.targets[0]])
         assert evaluation.log_losses[index] == pytest.approx(loss, abs=1e-3)
         assert evaluation.scores[index] == float(best == row.targets[0])

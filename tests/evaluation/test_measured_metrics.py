@@ -57,8 +57,9 @@ def test_classification_is_seen_from_all_sides_but_its_own() -> None:
 
 def test_values_are_means_over_trainings() -> None:
     trainings = [evaluation("a", "b", "a", "b"), evaluation("b", "a", "b", "b")]
-    each = [measured_metrics(task(), [one], REFERENCES, rng()) for one in trainings]
-    both = measured_metrics(task(), trainings, REFERENCES, rng())
+    asked = task(metric="macro_f1")
+    each = [measured_metrics(asked, [one], REFERENCES, rng()) for one in trainings]
+    both = measured_metrics(asked, trainings, REFERENCES, rng())
     for first, second, together in zip(*each, both, strict=True):
         assert together.value == pytest.approx((first.value + second.value) / 2), together.name
 

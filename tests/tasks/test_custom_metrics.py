@@ -57,12 +57,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_nothing_is_run_before_it_is_trusted(tmp_path: Path) -> None:
-    (tmp_path / "evil.py").write_text("open('ran', 'w')")
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     message = f"metric evil:score: would import and run evil from {tmp_path} or the installed packages; .*"
     with pytest.raises(TaskError, match=f"{message}pass --trust-code or set {TRUST_VARIABLE}=1$"):
         custom_metric("evil:score", tmp_path)
     assert "evil" not in sys.modules
-    assert not Path("ran").exists()
+    assert not (tmp_path / "ran").exists()
 
 
 def test_trust_ends_with_its_context(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
