@@ -20,6 +20,7 @@ from tuningfork.tasks.metrics import Metric, get_metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.tagging import TagRenderer
 from tuningfork.tasks.task import Task
+from tuningfork.training.calibration import tempered_log_losses
 from tuningfork.training.checkpoint import Validation
 from tuningfork.training.objectives import row_losses
 from tuningfork.types import Combine, TokenIds, TrainingRow
@@ -124,6 +125,7 @@ class Ensemble:
         """
         started = time.perf_counter()
         references = [example.targets[0] for example in examples]
+        tempered: tuple[float, ...] = ()
         if self.labels is None:
             predictions = self._vote_answers(examples)
             log_losses = self._reference_log_losses(examples)
@@ -131,19 +133,22 @@ class Ensemble:
             scores = self._label_log_probabilities(examples, self.labels)
             predictions = [self.labels[index] for index in self._choose_labels(scores)]
             gold = torch.tensor([self.labels.index(reference) for reference in references])
-            log_losses = (-mean_log_probabilities(scores).gather(1, gold[:, None])[:, 0]).tolist()
+            mean = mean_log_probabilities(scores)
+            log_losses = (-mean.gather(1, gold[:, None])[:, 0]).tolist()
+            tempered = tempered_log_losses(mean, gold)
         return Evaluation(
             predictions,
             [self.metric.score(p, e.targets) for p, e in zip(predictions, examples, strict=True)],
             log_losses,
             time.perf_counter() - started,
+            tempered_log_losses=tempered,
         )
 
     def validate(self, examples: Sequence[Example], *, generates: bool = True) -> Validation:
         """What selection needs of an evaluation; unless it `generates`, no metric of generated answers."""
         if generates or self.labels is not None:
             found = self.evaluate(examples)
-            return Validation(found.mean_score, found.mean_log_loss, len(examples))
+            return found.validation
         log_losses = self._reference_log_losses(examples)
         return Validation(None, sum(log_losses) / len(log_losses), len(log_losses))
 

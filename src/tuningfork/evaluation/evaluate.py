@@ -15,6 +15,7 @@ from tuningfork.tasks.metrics import Metric, get_metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task
 from tuningfork.tasks.verbalizer import Verbalizer
+from tuningfork.training.calibration import tempered_log_losses
 from tuningfork.training.checkpoint import Validation
 from tuningfork.training.objectives import row_losses
 from tuningfork.types import TrainingRow
@@ -32,6 +33,8 @@ class Evaluation:
     seconds: float
     weights: list[float] | None = None
     """What each example's score counts for in that of the split; None if all count alike."""
+    tempered_log_losses: tuple[float, ...] = ()
+    """Mean log-loss at each of `calibration.TEMPERATURES`; empty where no labels are told apart."""
 
     @property
     def mean_score(self) -> float:
@@ -40,6 +43,11 @@ class Evaluation:
             return sum(self.scores) / len(self.scores)
         weighed = (weight * score for weight, score in zip(self.weights, self.scores, strict=True))
         return sum(weighed) / sum(self.weights)
+
+    @property
+    def validation(self) -> Validation:
+        """What selection needs of it."""
+        return Validation(self.mean_score, self.mean_log_loss, len(self.scores), self.tempered_log_losses)
 
     @property
     def mean_log_loss(self) -> float:
@@ -108,7 +116,7 @@ class Evaluator:
         """What selection needs of an evaluation; unless it `generates`, no metric of generated answers."""
         if generates or self._renderer.choices is not None:
             found = self.evaluate(prefix, examples)
-            return Validation(found.mean_score, found.mean_log_loss, len(examples))
+            return found.validation
         rows = [self._renderer.row_ids(example) for example in examples]
         log_losses = self._answer_log_losses(prefix, rows, examples)
         return Validation(None, sum(log_losses) / len(log_losses), len(log_losses))
@@ -118,6 +126,7 @@ class Evaluator:
         started = time.perf_counter()
         rows = [self._renderer.row_ids(example) for example in examples]
         verbalizer = self._renderer.choices
+        tempered: tuple[float, ...] = ()
         if verbalizer is None:
             predictions = self._generate(prefix, rows)
             log_losses = self._answer_log_losses(prefix, rows, examples)
@@ -126,11 +135,14 @@ class Evaluator:
             predictions = [verbalizer.labels[index] for index in probabilities.argmax(dim=-1).tolist()]
             gold = torch.tensor([verbalizer.labels.index(example.targets[0]) for example in examples])
             log_losses = (-probabilities.gather(1, gold[:, None])[:, 0]).tolist()
+            tempered = tempered_log_losses(probabilities, gold)
         scores = [
             self.metric.score(prediction, example.targets)
             for prediction, example in zip(predictions, examples, strict=True)
         ]
-        return Evaluation(predictions, scores, log_losses, time.perf_counter() - started)
+        return Evaluation(
+            predictions, scores, log_losses, time.perf_counter() - started, tempered_log_losses=tempered
+        )
 
     def predict(self, prefix: PrefixState, examples: Sequence[Example]) -> list[Prediction]:
         """What the model answers to each of `examples`; their targets are not looked at."""
