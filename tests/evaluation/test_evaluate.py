@@ -18,6 +18,7 @@ from tuningfork.tasks.metrics import METRICS
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.split_metrics import SPLIT_METRICS
 from tuningfork.tasks.task import Task, TaskData
+from tuningfork.training.calibration import TEMPERATURES
 from tuningfork.training.checkpoint import Validation
 
 ROWS = [
@@ -215,8 +216,14 @@ def test_validation_is_the_mean_of_an_evaluation(
     renderer = RowRenderer(asked, model.tokenizer)
     evaluator, prefix = Evaluator(model, asked, renderer), model.prefix([renderer.prefix_ids])
     evaluation = evaluator.evaluate(prefix, ROWS)
-    expected = Validation(evaluation.mean_score, evaluation.mean_log_loss, len(ROWS))
+    expected = Validation(
+        evaluation.mean_score, evaluation.mean_log_loss, len(ROWS), evaluation.tempered_log_losses
+    )
     assert evaluator.validate(prefix, ROWS) == expected
+    if labels is None:
+        assert expected.tempered == ()
+    else:
+        assert expected.tempered[TEMPERATURES.index(1.0)] == pytest.approx(expected.log_loss)
 
     # Where only the log-loss is wanted nothing is generated; the labels of classification cost no more.
     monkeypatch.delattr(FrozenModel, "generate")

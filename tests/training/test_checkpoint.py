@@ -21,13 +21,14 @@ from tuningfork.training.checkpoint import (
     Progress,
     Validation,
     optimizer_tensors,
+    pooled,
     restore_optimizer,
 )
 
 PROGRESS = Progress(
     step=12,
     best_step=10,
-    best=Validation(metric=0.1 + 0.2, log_loss=1 / 3, num_rows=17),
+    best=Validation(metric=0.1 + 0.2, log_loss=1 / 3, num_rows=17, tempered=(0.7, 1 / 3)),
     best_metric=-0.7,
     validations_without_gain=2,
     is_finished=True,
@@ -97,6 +98,18 @@ def test_any_progress_survives(
     loaded = Checkpoint.load(path)
     assert loaded.progress == progress
     assert loaded.sampler_order == order
+
+
+def test_what_splits_say_pools_by_their_rows() -> None:
+    together = pooled([Validation(1.0, 1.0, 1, (4.0, 1.0)), Validation(0.0, 2.0, 3, (0.0, 2.0))])
+    assert together == Validation(0.25, 1.75, 4, (1.0, 1.75))
+    assert (together.log_loss, together.calibrated_log_loss) == (1.75, 1.0)
+
+
+def test_one_split_without_labels_leaves_the_others_uncalibrated() -> None:
+    together = pooled([Validation(None, 1.0, 1, (0.5,)), Validation(None, 2.0, 1)])
+    assert together == Validation(None, 1.5, 2)
+    assert together.calibrated_log_loss == 1.5
 
 
 def test_a_checkpoint_from_before_the_first_step_survives(tmp_path: Path) -> None:

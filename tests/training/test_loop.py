@@ -424,6 +424,11 @@ def test_below_100_rows_the_log_loss_chooses(num_rows: int, higher_is_better: bo
     assert selection_score(accurate, higher_is_better=higher_is_better) == -1.1
 
 
+def test_labels_told_apart_win_over_labels_that_nobody_is_sure_of() -> None:
+    sure, unsure = Validation(0.5, 4.0, 48, (5.0, 4.0, 1.2)), Validation(0.2, 1.79, 48, (1.8, 1.79, 1.79))
+    assert selection_score(sure) == -1.2 > selection_score(unsure) == -1.79
+
+
 @pytest.mark.parametrize("num_rows", [100, 5000])
 def test_from_100_rows_on_the_metric_chooses(num_rows: int) -> None:
     validation = Validation(0.9, 1.1, num_rows)

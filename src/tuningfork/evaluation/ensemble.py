@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -20,6 +20,7 @@ from tuningfork.tasks.metrics import Metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.tagging import TagRenderer
 from tuningfork.tasks.task import Task
+from tuningfork.training.calibration import tempered_log_losses
 from tuningfork.training.checkpoint import Validation
 from tuningfork.training.objectives import row_losses
 from tuningfork.types import Combine, TokenIds, TrainingRow
@@ -128,6 +129,7 @@ class Ensemble:
         """
         started = time.perf_counter()
         references = [example.targets[0] for example in examples]
+        tempered: tuple[float, ...] = ()
         if self.labels is None:
             predictions, probabilities = self._vote_answers(examples), None
             log_losses = self._reference_log_losses(examples)
@@ -138,14 +140,24 @@ class Ensemble:
             mean = mean_log_probabilities(scores)
             probabilities = label_probabilities(self._task, self.labels, mean)
             log_losses = (-mean.gather(1, gold[:, None])[:, 0]).tolist()
-        return scored(self._task, examples, predictions, log_losses, started, probabilities=probabilities)
+            tempered = tempered_log_losses(mean, gold)
+        return scored(
+            self._task,
+            examples,
+            predictions,
+            log_losses,
+            started,
+            probabilities=probabilities,
+            tempered_log_losses=tempered,
+        )
 
     def validate(self, examples: Sequence[Example], *, generates: bool = True) -> Validation:
         """What selection needs of an evaluation; unless it `generates`, no metric of generated answers."""
         if generates or self.labels is not None:
             found = self.evaluate(examples)
+            # A metric of the whole split is no mean of those of folds.
             is_mean = found.split_score is None or generates
-            return Validation(found.mean_score if is_mean else None, found.mean_log_loss, len(examples))
+            return found.validation if is_mean else replace(found.validation, metric=None)
         log_losses = self._reference_log_losses(examples)
         return Validation(None, sum(log_losses) / len(log_losses), len(log_losses))
 

@@ -18,6 +18,7 @@ from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.split_metrics import SplitMetric
 from tuningfork.tasks.task import Task
 from tuningfork.tasks.verbalizer import Verbalizer
+from tuningfork.training.calibration import tempered_log_losses
 from tuningfork.training.checkpoint import Validation
 from tuningfork.training.objectives import row_losses
 from tuningfork.types import TrainingRow
@@ -43,6 +44,8 @@ class Evaluation:
     """Whose probabilities these are."""
     split_score: float | None = None
     """The task's metric over the split, where it is no mean over its rows."""
+    tempered_log_losses: tuple[float, ...] = ()
+    """Mean log-loss at each of `calibration.TEMPERATURES`; empty where no labels are told apart."""
 
     @property
     def answers(self) -> Answers:
@@ -61,6 +64,11 @@ class Evaluation:
         return sum(weighed) / sum(self.weights)
 
     @property
+    def validation(self) -> Validation:
+        """What selection needs of it."""
+        return Validation(self.mean_score, self.mean_log_loss, len(self.scores), self.tempered_log_losses)
+
+    @property
     def mean_log_loss(self) -> float:
         """Mean log-loss over the split, in nats."""
         return sum(self.log_losses) / len(self.log_losses)
@@ -74,6 +82,7 @@ def scored(
     started: float,
     *,
     probabilities: list[list[float]] | None = None,
+    tempered_log_losses: tuple[float, ...] = (),
 ) -> Evaluation:
     """What `predictions` of `examples` are worth by the metric of `task`; `started` is a `perf_counter`.
 
@@ -95,6 +104,7 @@ def scored(
         probabilities,
         references,
         labels,
+        tempered_log_losses=tempered_log_losses,
     )
     if not isinstance(metric, SplitMetric):
         sources = [example.source for example in examples]
@@ -203,7 +213,7 @@ class Evaluator:
             found = self.evaluate(prefix, examples)
             # A metric of the whole split is no mean of those of folds.
             is_mean = found.split_score is None or generates
-            return Validation(found.mean_score if is_mean else None, found.mean_log_loss, len(examples))
+            return found.validation if is_mean else replace(found.validation, metric=None)
         rows = [self._renderer.row_ids(example) for example in examples]
         log_losses = self._answer_log_losses(prefix, rows, examples)
         return Validation(None, sum(log_losses) / len(log_losses), len(log_losses))
@@ -213,6 +223,7 @@ class Evaluator:
         started = time.perf_counter()
         rows = [self._renderer.row_ids(example) for example in examples]
         verbalizer = self._renderer.choices
+        tempered: tuple[float, ...] = ()
         if verbalizer is None:
             predictions, probabilities = self._generate(prefix, rows), None
             log_losses = self._answer_log_losses(prefix, rows, examples)
@@ -222,7 +233,16 @@ class Evaluator:
             probabilities = label_probabilities(self._task, verbalizer.labels, found)
             gold = torch.tensor([verbalizer.labels.index(example.targets[0]) for example in examples])
             log_losses = (-found.gather(1, gold[:, None])[:, 0]).tolist()
-        return scored(self._task, examples, predictions, log_losses, started, probabilities=probabilities)
+            tempered = tempered_log_losses(found, gold)
+        return scored(
+            self._task,
+            examples,
+            predictions,
+            log_losses,
+            started,
+            probabilities=probabilities,
+            tempered_log_losses=tempered,
+        )
 
     def predict(self, prefix: PrefixState, examples: Sequence[Example]) -> list[Prediction]:
         """What the model answers to each of `examples`; their targets are not looked at."""

@@ -31,8 +31,12 @@ def _on_start(outcomes: Sequence[CandidateOutcome], text_validation: Validation)
     if any(o.candidate.method.kind == "headed" for o in outcomes):
         # A head tells all labels alike at the start, wherever the virtual tokens come from.
         return []
-    by_start = {o.candidate.initialization: o.validations[0].log_loss for o in outcomes if 0 in o.validations}
-    lowest, above = min(by_start.values(), default=math.nan), text_validation.log_loss
+    by_start = {
+        o.candidate.initialization: o.validations[0].calibrated_log_loss
+        for o in outcomes
+        if 0 in o.validations
+    }
+    lowest, above = min(by_start.values(), default=math.nan), text_validation.calibrated_log_loss
     if "text" in by_start or not lowest > above + _HARMED_NATS:
         return []
     starts = ", ".join(by_start)
@@ -108,8 +112,8 @@ def _is_harmed(outcome: CandidateOutcome) -> bool:
 
 
 def _first(outcome: CandidateOutcome) -> float:
-    return outcome.validations[min(outcome.validations)].log_loss
+    return outcome.validations[min(outcome.validations)].calibrated_log_loss
 
 
 def _last(outcome: CandidateOutcome) -> float:
-    return outcome.validations[max(outcome.validations)].log_loss
+    return outcome.validations[max(outcome.validations)].calibrated_log_loss

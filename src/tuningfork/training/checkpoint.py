@@ -26,16 +26,29 @@ class Validation:
     log_loss: float
     """Mean, in nats."""
     num_rows: int
+    tempered: tuple[float, ...] = ()
+    """Log-loss at each of `calibration.TEMPERATURES`; empty where no labels are told apart."""
+
+    @property
+    def calibrated_log_loss(self) -> float:
+        """The log-loss at the temperature that suits best: how well labels are told apart, however sure."""
+        return min(self.tempered, default=self.log_loss)
 
 
 def pooled(validations: Sequence[Validation]) -> Validation:
     """What validations on different rows say together."""
     num_rows = sum(validation.num_rows for validation in validations)
     metrics = [v.metric * v.num_rows for v in validations if v.metric is not None]
+    # Unless all tell labels apart, temperatures say nothing about them together.
+    tempered = [v.tempered for v in validations] if all(v.tempered for v in validations) else []
     return Validation(
         metric=sum(metrics) / num_rows if len(metrics) == len(validations) else None,
         log_loss=sum(v.log_loss * v.num_rows for v in validations) / num_rows,
         num_rows=num_rows,
+        tempered=tuple(
+            sum(loss * v.num_rows for loss, v in zip(losses, validations, strict=True)) / num_rows
+            for losses in zip(*tempered, strict=True)
+        ),
     )
 
 
@@ -118,10 +131,10 @@ class Checkpoint:
     @classmethod
     def _assemble(cls, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> "Checkpoint":
         # JSON knows only text as keys.
-        validations = {int(step): Validation(**found) for step, found in numbers.pop("validations").items()}
+        validations = {int(step): _validation(found) for step, found in numbers.pop("validations").items()}
         progress = Progress(**numbers, validations=validations)
         if progress.best is not None:
-            progress = replace(progress, best=Validation(**numbers["best"]))
+            progress = replace(progress, best=_validation(numbers["best"]))
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
@@ -135,6 +148,11 @@ class Checkpoint:
             global_generator=tensors["generator.global"],
             sampler_order=tensors["sampler.order"].tolist(),
         )
+
+
+def _validation(found: dict[str, Any]) -> Validation:
+    # JSON knows no tuples.
+    return Validation(**found | {"tempered": tuple(found.get("tempered", ()))})
 
 
 def save_checkpoints(checkpoints: Mapping[Path, Checkpoint]) -> None:

@@ -43,7 +43,8 @@ def selection_score(validation: Validation, *, higher_is_better: bool = True) ->
     """What prompts are chosen by; higher is better.
 
     Below 100 validation rows a metric such as accuracy moves in steps too coarse to choose by, so the
-    log-loss decides; from there on the metric does.
+    log-loss decides; from there on the metric does. Of labels it is the log-loss at the best temperature: a
+    prompt that tells them apart is not to lose against one that is merely unsure.
     """
     if validation.metric is None or validation.num_rows < FEW_VALIDATION_ROWS:
         return log_loss_score(validation)
@@ -54,7 +55,7 @@ def selection_score(validation: Validation, *, higher_is_better: bool = True) ->
 
 def log_loss_score(validation: Validation) -> float:
     """The log-loss as a score: higher is better, and the lowest of all where it is not a number."""
-    return -math.inf if math.isnan(validation.log_loss) else -validation.log_loss
+    return -math.inf if math.isnan(validation.log_loss) else -validation.calibrated_log_loss
 
 
 @dataclass(frozen=True, slots=True)
