@@ -12,9 +12,8 @@ FILE = "prompt.safetensors"
 
 
 def content_of(tensors: bytes = b"tensors", text: str = "Say which.", **fields: Any) -> Content:
-    return Content(
-        **{"kind": "soft", "text": text, "contract": CONTRACT, "files": {FILE: hash_bytes(tensors)}} | fields
-    )
+    known: dict[str, Any] = {"kind": "soft", "contract": CONTRACT, "files": {FILE: hash_bytes(tensors)}}
+    return Content(text=text, **known | fields)
 
 
 def add(
