@@ -9,6 +9,10 @@ TuningForkError
 ├── PromptError          a prompt does not fit the model, or a method cannot do what is asked
 ├── RunError             a run folder is missing, broken, or may not be resumed
 ├── FormatError          a file to import or export is not in the format it claims
+├── LibraryError         the library, or something asked of it, cannot be used
+│   ├── ConflictError        somebody else changed it meanwhile
+│   ├── GateError            an alias may not move there: evidence is missing or speaks against it
+│   └── AccessError          whoever asks may not do this
 └── MissingDependencyError   an optional package is needed; the message says how to install it
 ```
 
@@ -46,6 +50,22 @@ class RunError(TuningForkError):
 
 class FormatError(TuningForkError):
     """A file to import or export is not in the format it claims."""
+
+
+class LibraryError(TuningForkError):
+    """The library, or something asked of it, cannot be used."""
+
+
+class ConflictError(LibraryError):
+    """Somebody else changed meanwhile what was to be changed."""
+
+
+class GateError(LibraryError):
+    """An alias may not move to a version: evidence is missing or speaks against it."""
+
+
+class AccessError(LibraryError):
+    """Whoever asks may not do what was asked."""
 
 
 class MissingDependencyError(TuningForkError):

@@ -1,0 +1,243 @@
+"""Bytes kept by their hash, in a folder or behind a URL; what has a name here is whole."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from tuningfork.atomic import replacing
+from tuningfork.errors import LibraryError, MissingDependencyError
+from tuningfork.library.canonical import hash_bytes
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 2**20
+
+
+class ArtifactStore(Protocol):
+    """Keeps bytes under their SHA-256."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, as it may be printed."""
+
+    def put(self, content: bytes) -> str:
+        """Keep `content`, if it is not kept yet; return its hash.
+
+        Raises:
+            LibraryError: if it cannot be written; nothing is left under its name then.
+        """
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes with this hash, checked.
+
+        Raises:
+            LibraryError: if they are missing, or are not what was kept.
+        """
+
+    def has(self, sha256: str) -> bool:
+        """Whether something lies under this hash."""
+
+    def remove(self, sha256: str) -> None:
+        """Forget the bytes with this hash, if they are there."""
+
+    def hashes(self) -> Iterator[tuple[str, float]]:
+        """Every hash there is, with when it was written, in seconds since 1970."""
+
+
+def open_artifacts(place: str | Path) -> ArtifactStore:
+    """The store in a folder, or behind a URL that fsspec knows (`s3://bucket/folder`).
+
+    Raises:
+        LibraryError: if the kind of URL is unknown.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    if isinstance(place, Path) or "://" not in place:
+        return FolderStore(Path(place))
+    if place.startswith("file://"):
+        return FolderStore(Path(place.removeprefix("file://")))
+    try:
+        return RemoteStore(place)
+    except ImportError as error:
+        raise MissingDependencyError("s3fs", "s3", f"artifacts at {place.partition('://')[0]}://") from error
+    except ValueError as error:
+        raise LibraryError(f"{place}: no place for artifacts ({error})") from error
+
+
+class FolderStore:
+    """A folder: `ab/abcd...`, each file flushed and renamed to its name when it is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self._folder)
+
+    def put(self, content: bytes) -> str:
+        """Keep `content` under its hash; what lies there damaged is replaced.
+
+        Raises:
+            LibraryError: if it cannot be written.
+        """
+        sha256 = hash_bytes(content)
+        path = self._path(sha256)
+        try:
+            if not (path.is_file() and path.stat().st_size == len(content) and _hash_file(path) == sha256):
+                with replacing(path) as temporary:
+                    temporary.write_bytes(content)
+                _flush_folder(path.parent)
+        except OSError as error:
+            raise LibraryError(
+                f"{self.place}: an artifact of {len(content)} bytes cannot be written "
+                f"({error.strerror or error}); nothing was registered: make room or give write access, and "
+                "do it again"
+            ) from error
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes with this hash, checked.
+
+        Raises:
+            LibraryError: if they are missing or damaged.
+        """
+        try:
+            content = self._path(sha256).read_bytes()
+        except OSError as error:
+            raise _missing(self.place, sha256, error) from error
+        return _checked(self.place, sha256, content)
+
+    def has(self, sha256: str) -> bool:
+        """Whether a file has this hash as its name."""
+        return self._path(sha256).is_file()
+
+    def remove(self, sha256: str) -> None:
+        """Remove the file with this name."""
+        self._path(sha256).unlink(missing_ok=True)
+
+    def hashes(self) -> Iterator[tuple[str, float]]:
+        """Every file whose name is a hash; unfinished ones have none."""
+        for path in self._folder.glob("??/*"):
+            if _SHA256.fullmatch(path.name):
+                yield path.name, path.stat().st_mtime
+
+    def _path(self, sha256: str) -> Path:
+        _check_hash(sha256)
+        return self._folder / sha256[:2] / sha256
+
+
+class RemoteStore:
+    """A place behind an fsspec URL, such as a bucket, where writing an object is atomic."""
+
+    def __init__(self, url: str) -> None:
+        filesystem, root = url_to_fs(url)
+        self._files: fsspec.AbstractFileSystem = filesystem
+        self._root = PurePosixPath(root)
+        self._url = url
+
+    @property
+    def place(self) -> str:
+        """The URL."""
+        return self._url
+
+    def put(self, content: bytes) -> str:
+        """Keep `content` under its hash.
+
+        Raises:
+            LibraryError: if it cannot be written.
+        """
+        sha256 = hash_bytes(content)
+        path = self._path(sha256)
+        try:
+            if not self._files.exists(path) or self._files.size(path) != len(content):
+                self._files.makedirs(os.path.dirname(path), exist_ok=True)
+                self._files.pipe_file(path, content)
+        except OSError as error:
+            raise LibraryError(
+                f"{self.place}: an artifact of {len(content)} bytes cannot be written ({error}); nothing was "
+                "registered"
+            ) from error
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes with this hash, checked.
+
+        Raises:
+            LibraryError: if they are missing or damaged.
+        """
+        try:
+            content: bytes = self._files.cat_file(self._path(sha256))
+        except OSError as error:
+            raise _missing(self.place, sha256, error) from error
+        return _checked(self.place, sha256, content)
+
+    def has(self, sha256: str) -> bool:
+        """Whether there is an object of this name."""
+        return bool(self._files.exists(self._path(sha256)))
+
+    def remove(self, sha256: str) -> None:
+        """Remove the object of this name."""
+        if self.has(sha256):
+            self._files.rm_file(self._path(sha256))
+
+    def hashes(self) -> Iterator[tuple[str, float]]:
+        """Every object whose name is a hash."""
+        if not self._files.exists(str(self._root)):
+            return
+        found: dict[str, dict[str, Any]] = self._files.find(str(self._root), detail=True)
+        for path, details in found.items():
+            name = PurePosixPath(path).name
+            if _SHA256.fullmatch(name):
+                yield name, self._written(path, details)
+
+    def _written(self, path: str, details: dict[str, Any]) -> float:
+        when = details.get("LastModified") or details.get("created") or self._files.modified(path)
+        return float(when if isinstance(when, int | float) else when.timestamp())
+
+    def _path(self, sha256: str) -> str:
+        _check_hash(sha256)
+        return str(self._root / sha256[:2] / sha256)
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the new name itself survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_hash(sha256: str) -> None:
+    # A hash becomes a path: nothing else may.
+    if not _SHA256.fullmatch(sha256):
+        raise LibraryError(f"{sha256!r:.80} is no SHA-256")
+
+
+def _checked(place: str, sha256: str, content: bytes) -> bytes:
+    if (found := hash_bytes(content)) != sha256:
+        raise LibraryError(
+            f"{place}: artifact {sha256[:12]} is damaged or was changed (its SHA-256 is now {found[:12]}); "
+            "see: tuningfork library verify"
+        )
+    return content
+
+
+def _missing(place: str, sha256: str, error: OSError) -> LibraryError:
+    return LibraryError(
+        f"{place}: artifact {sha256[:12]} cannot be read ({error.strerror or error}); see: "
+        "tuningfork library verify"
+    )

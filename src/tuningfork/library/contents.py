@@ -1,0 +1,127 @@
+"""What a version of a prompt holds, and where it came from."""
+
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from tuningfork.errors import LibraryError
+from tuningfork.library.canonical import hash_value
+from tuningfork.library.run_records import Record
+
+Kind = Literal["text", "soft", "adapter", "hybrid"]
+"""Words; virtual tokens; low-rank weights behind words; both."""
+
+
+class Contract(Record):
+    """What goes in and what comes out: what callers of a prompt rely on."""
+
+    task_type: str
+    variables: tuple[str, ...] = ()
+    """Names that inputs must have; none where conversations go in."""
+    labels: tuple[str, ...] = ()
+    """Answers that are possible, where they are listed."""
+    output_schema: dict[str, Any] | None = None
+    max_new_tokens: int = 64
+
+
+class Figure(Record):
+    """A measured figure with its interval, for display; gates count rows again."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    num_rows: int | None = None
+
+
+class Lineage(Record):
+    """Where a version comes from; every entry that is a hash can be followed."""
+
+    origin: str
+    """`tune`, `compose`, `import`, `text` or whatever made it."""
+    run: str = ""
+    """Where the run lay that made it."""
+    data_hash: str = ""
+    test_hash: str = ""
+    task_hash: str = ""
+    base_model: str = ""
+    base_weights: str = ""
+    """SHA-256 of the base's weights; empty for words, which stand before any model."""
+    base_tokenizer: str = ""
+    base_chat_template: str = ""
+    code_version: str = ""
+    config: dict[str, Any] = Field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    sources: tuple[str, ...] = ()
+    """Content hashes of versions or prompts that it was made of."""
+
+
+class Content(Record):
+    """What makes a version the one it is: its words, its files by hash, its contract."""
+
+    kind: Kind
+    text: str
+    """The text prompt, or that which tuning started from."""
+    contract: Contract
+    files: dict[str, str] = Field(default_factory=dict)
+    """Path in the folder of the version: SHA-256 of the file."""
+
+    @field_validator("files")
+    @classmethod
+    def _stay_inside(cls, files: dict[str, str]) -> dict[str, str]:
+        for path in files:
+            check_path(path)
+        return files
+
+    @property
+    def hash(self) -> str:
+        """Equal for equal contents, wherever they lie and whoever made them."""
+        return hash_value(self.model_dump(mode="json"))
+
+
+class VersionRecord(Record):
+    """A version as the library holds it."""
+
+    prompt: str
+    number: int
+    content: Content
+    content_hash: str
+    lineage: Lineage
+    note: str
+    parent: int | None
+    author: str
+    created: str
+    revoked: str | None = None
+    aliases: tuple[str, ...] = ()
+    """Names that point to it now."""
+
+    @property
+    def reference(self) -> str:
+        """How it is named for good."""
+        return f"{self.prompt}@{self.number}"
+
+
+class PromptSummary(Record):
+    """A prompt in a list."""
+
+    name: str
+    description: str
+    owner: str
+    created: str
+    last_number: int
+    kind: Kind
+    """Of the newest version."""
+    aliases: dict[str, int]
+    tags: tuple[str, ...] = ()
+
+
+def check_path(path: str) -> None:
+    """Check that `path` stays inside the folder of a version.
+
+    Raises:
+        LibraryError: if it is absolute, climbs out, or is no plain relative path.
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or path != str(PurePosixPath(path)) or path.startswith("/") or ".." in parts or "\\" in path:
+        raise LibraryError(f"{path!r:.80}: a file of a version has a plain relative path inside its folder")

@@ -1,0 +1,1 @@
+"""What must hold before an alias moves: one gate a file."""

@@ -1,0 +1,1 @@
+"""How the tables of a library come to be, and change from one version of tuningfork to the next."""

@@ -1,0 +1,167 @@
+"""Rows of prompts and their versions: found, read and added in a transaction that is given."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, cast
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from tuningfork.errors import LibraryError
+from tuningfork.library import schema
+from tuningfork.library.canonical import now
+from tuningfork.library.contents import Content, Contract, Kind, Lineage, VersionRecord
+from tuningfork.library.naming import LATEST, Reference, folder_of
+
+_MOST_NAMES = 2000
+"""Names that are looked through for one that was meant."""
+
+
+def find_prompt(connection: Connection, name: str) -> Row[Any]:
+    """The row of the prompt called `name`.
+
+    Raises:
+        LibraryError: if there is none; the message names one that may be meant.
+    """
+    found = connection.execute(select(schema.prompt).where(schema.prompt.c.name == name)).first()
+    if found is not None:
+        return found
+    names = list(connection.scalars(select(schema.prompt.c.name).limit(_MOST_NAMES)))
+    close = get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}?" if close else "list them with: tuningfork library list"
+    raise LibraryError(f"{name}: there is no such prompt in the library; {hint}")
+
+
+def number_of(connection: Connection, prompt: Row[Any], reference: Reference) -> int:
+    """The number of the version that `reference` names now.
+
+    Raises:
+        LibraryError: if the alias points to nothing.
+    """
+    if reference.number is not None:
+        return reference.number
+    if reference.alias == LATEST:
+        return int(prompt.last_number)
+    found = connection.execute(
+        select(schema.alias.c.number).where(
+            schema.alias.c.prompt_id == prompt.id, schema.alias.c.name == reference.alias
+        )
+    ).scalar()
+    if found is None:
+        raise LibraryError(
+            f"{reference.name}: nothing is {reference.alias} yet; its newest version is "
+            f"{reference.name}@{prompt.last_number}, see: tuningfork library promote --help"
+        )
+    return int(found)
+
+
+def version_row(connection: Connection, prompt: Row[Any], number: int) -> Row[Any]:
+    """The row of a version.
+
+    Raises:
+        LibraryError: if there is none of this number.
+    """
+    found = connection.execute(
+        select(schema.version).where(
+            schema.version.c.prompt_id == prompt.id, schema.version.c.number == number
+        )
+    ).first()
+    if found is None:
+        raise LibraryError(f"{prompt.name}@{number}: its versions are 1 to {prompt.last_number}")
+    return found
+
+
+def read_version(connection: Connection, prompt: Row[Any], row: Row[Any]) -> VersionRecord:
+    """The version in `row`, with its files and the aliases that point to it."""
+    files = connection.execute(
+        select(schema.version_artifact.c.path, schema.version_artifact.c.sha256)
+        .where(schema.version_artifact.c.version_id == row.id)
+        .order_by(schema.version_artifact.c.path)
+    )
+    aliases = connection.scalars(
+        select(schema.alias.c.name)
+        .where(schema.alias.c.prompt_id == prompt.id, schema.alias.c.number == row.number)
+        .order_by(schema.alias.c.name)
+    )
+    return VersionRecord(
+        prompt=prompt.name,
+        number=row.number,
+        content=Content(
+            kind=cast(Kind, row.kind),
+            text=row.text,
+            contract=Contract.model_validate(row.contract),
+            files={row.path: row.sha256 for row in files},
+        ),
+        content_hash=row.content_hash,
+        lineage=Lineage.model_validate(row.lineage),
+        note=row.note,
+        parent=row.parent_number,
+        author=row.author,
+        created=row.created,
+        revoked=row.revoked,
+        aliases=tuple(aliases),
+    )
+
+
+def add_prompt(connection: Connection, name: str, *, owner: str, description: str) -> Row[Any]:
+    """The row of the prompt called `name`, made if there is none."""
+    found = connection.execute(select(schema.prompt).where(schema.prompt.c.name == name)).first()
+    if found is not None:
+        return found
+    connection.execute(
+        insert(schema.prompt).values(
+            name=name,
+            folder=folder_of(name),
+            description=description,
+            owner=owner,
+            created=now(),
+            last_number=0,
+        )
+    )
+    return find_prompt(connection, name)
+
+
+def add_version(
+    connection: Connection,
+    prompt: Row[Any],
+    content: Content,
+    lineage: Lineage,
+    *,
+    sizes: Mapping[str, int],
+    author: str,
+    parent: int | None,
+    note: str,
+) -> int:
+    """Add the next version of `prompt`; return its number. `sizes` are those of its files, by hash."""
+    number = prompt.last_number + 1
+    connection.execute(
+        update(schema.prompt).where(schema.prompt.c.id == prompt.id).values(last_number=number)
+    )
+    added = connection.execute(
+        insert(schema.version).values(
+            prompt_id=prompt.id,
+            number=number,
+            kind=content.kind,
+            content_hash=content.hash,
+            text=content.text,
+            contract=content.contract.model_dump(mode="json"),
+            lineage=lineage.model_dump(mode="json"),
+            note=note,
+            parent_number=parent,
+            author=author,
+            created=now(),
+        )
+    )
+    (key,) = cast(Sequence[int], added.inserted_primary_key)
+    for sha256, size in sizes.items():
+        add_artifact(connection, sha256, size)
+    if content.files:
+        rows = [{"version_id": key, "path": path, "sha256": sha256} for path, sha256 in content.files.items()]
+        connection.execute(insert(schema.version_artifact), rows)
+    return int(number)
+
+
+def add_artifact(connection: Connection, sha256: str, num_bytes: int) -> None:
+    """Note that bytes in the artifact store are needed."""
+    known = connection.scalar(select(schema.artifact.c.sha256).where(schema.artifact.c.sha256 == sha256))
+    if known is None:
+        connection.execute(insert(schema.artifact).values(sha256=sha256, num_bytes=num_bytes, created=now()))

@@ -1,0 +1,43 @@
+"""Libraries to test with: every test that takes `library` runs on SQLite and on PostgreSQL."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.library.postgres_cluster import find_program, running_cluster
+from tuningfork.library.database import database_url
+from tuningfork.library.store import Library
+
+_NUMBERS = count()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    if find_program("initdb") is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with running_cluster() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def library_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where an empty library may be made: a folder, or the URL of an empty database."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "library")
+        return
+    server, name = request.getfixturevalue("postgres_url"), f"library_{next(_NUMBERS)}"
+    engine = create_engine(database_url(f"{server}/postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        yield f"{server}/{name}"
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def library(library_place: str, tmp_path: Path) -> Iterator[Library]:
+    with Library(library_place, artifacts=tmp_path / "artifacts") as opened:
+        yield opened

@@ -1,0 +1,93 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from tests.library.gates.moves import moving
+from tests.library.prompts import add
+from tuningfork.errors import LibraryError
+from tuningfork.library import schema
+from tuningfork.library.database import writing
+from tuningfork.library.gates.gate import GateResult, Move, Settings
+from tuningfork.library.gates.policy import DEFAULT_POLICIES, GATES, judge
+from tuningfork.library.store import Library
+
+
+class BrokenGate:
+    name = "broken"
+
+    def check_settings(self, settings: Settings) -> None:
+        pass
+
+    def judge(self, move: Move, settings: Settings) -> GateResult:
+        raise LibraryError("artifact 1234 is damaged")
+
+
+def test_gates_are_called_what_they_call_themselves() -> None:
+    assert {name: gate.name for name, gate in GATES.items()} == {name: name for name in GATES}
+    assert {name for policy in DEFAULT_POLICIES.values() for name in policy} <= set(GATES)
+
+
+def test_production_is_guarded_before_anybody_says_so(library: Library) -> None:
+    add(library)
+    assert library.policy("shop/tickets", "production") == DEFAULT_POLICIES["production"] != {}
+    assert library.policy("shop/tickets", "staging") == {}
+
+
+def test_the_nearest_and_newest_policy_counts(library: Library) -> None:
+    add(library)
+
+    def now() -> Mapping[str, Any]:
+        return library.policy("shop/tickets", "production")
+
+    library.set_policy(None, "production", {"contract": {}}, actor="ann")
+    assert now() == {"contract": {}}
+    library.set_policy("shop/tickets", "production", {"known_data": {}}, actor="ann")
+    library.set_policy(None, "production", {"contract": {"may_change": True}}, actor="ann")
+    assert now() == {"known_data": {}}
+    library.set_policy("shop/tickets", "production", {}, actor="ann")
+    assert now() == {}
+
+
+@pytest.mark.parametrize(
+    ("gates", "problem"),
+    [
+        ({"magic": {}}, "no such gate; there are contract, known_data"),
+        ({"contract": {"margin": 1}}, "only setting is may_change"),
+        ({"contract": True}, "settings are a mapping, found True"),
+    ],
+)
+def test_a_policy_that_nobody_could_judge_is_refused(
+    library: Library, gates: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(LibraryError, match=problem):
+        library.set_policy(None, "production", gates, actor="ann")
+
+
+def test_a_gate_that_is_unknown_or_fails_does_not_pass(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = add(library)
+    monkeypatch.setitem(GATES, "broken", BrokenGate())
+    with moving(library, candidate) as move:
+        found = judge(move, {"of tomorrow": {}, "broken": {}, "contract": {}})
+    assert [(result.gate, result.passed) for result in found] == [
+        ("of tomorrow", False),
+        ("broken", False),
+        ("contract", True),
+    ]
+    assert "artifact 1234 is damaged" in found[1].reason
+
+
+def test_a_policy_row_of_a_later_version_is_kept_and_fails_closed(library: Library) -> None:
+    candidate = add(library)
+    with writing(library.engine) as connection:
+        connection.execute(
+            insert(schema.policy).values(
+                prompt_id=None, alias="production", gates={"of tomorrow": {}}, created="", author=""
+            )
+        )
+    with moving(library, candidate) as move:
+        (result,) = judge(move, library.policy("shop/tickets", "production"))
+    assert not result.passed

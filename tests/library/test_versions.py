@@ -1,0 +1,62 @@
+import pytest
+
+from tests.library.prompts import CONTRACT, LINEAGE, add, content_of
+from tuningfork.errors import LibraryError
+from tuningfork.library.database import reading, writing
+from tuningfork.library.naming import read_reference
+from tuningfork.library.store import Library
+from tuningfork.library.versions import (
+    add_artifact,
+    add_prompt,
+    add_version,
+    find_prompt,
+    number_of,
+    read_version,
+    version_row,
+)
+
+
+def test_a_version_is_read_as_it_was_added(library: Library) -> None:
+    content = content_of(contract=CONTRACT.model_copy(update={"output_schema": {"type": "object"}}))
+    with writing(library.engine) as connection:
+        prompt = add_prompt(connection, "shop/x", owner="ann", description="what it does")
+        for sha256 in content.files.values():
+            add_artifact(connection, sha256, 7)
+            add_artifact(connection, sha256, 7)
+        number = add_version(
+            connection, prompt, content, LINEAGE, sizes={}, author="bob", parent=None, note="first"
+        )
+        prompt = find_prompt(connection, "shop/x")
+        found = read_version(connection, prompt, version_row(connection, prompt, number))
+    assert (found.content, found.lineage, found.number) == (content, LINEAGE, 1)
+    assert (found.author, found.note, found.parent, prompt.folder) == ("bob", "first", None, "shop/")
+
+
+def test_a_name_that_is_meant_is_named(library: Library) -> None:
+    add(library)
+    with (
+        reading(library.engine) as connection,
+        pytest.raises(LibraryError, match="did you mean shop/tickets"),
+    ):
+        find_prompt(connection, "shop/ticket")
+
+
+@pytest.mark.parametrize(("reference", "number"), [("shop/tickets@1", 1), ("shop/tickets@latest", 2)])
+def test_which_version_a_reference_names(library: Library, reference: str, number: int) -> None:
+    add(library)
+    add(library, tensors=b"second")
+    with reading(library.engine) as connection:
+        prompt = find_prompt(connection, "shop/tickets")
+        assert number_of(connection, prompt, read_reference(reference)) == number
+
+
+def test_an_alias_that_points_to_nothing_says_what_there_is(library: Library) -> None:
+    add(library)
+    with reading(library.engine) as connection:
+        prompt = find_prompt(connection, "shop/tickets")
+        with pytest.raises(
+            LibraryError, match="nothing is production yet; its newest version is shop/tickets@1"
+        ):
+            number_of(connection, prompt, read_reference("shop/tickets"))
+        with pytest.raises(LibraryError, match="its versions are 1 to 1"):
+            version_row(connection, prompt, 2)
