@@ -76,12 +76,12 @@ def lane_plot(frame: Frame, lanes: Sequence[Lane], width: float) -> Markup:
 
 
 def _height(lane: Lane, width: float, *, is_wide: bool) -> float:
-    return 46.0 if is_wide else 42.0 + _LINE_HEIGHT * len(_lines_above(lane, width))
+    return 46.0 if is_wide else 58.0 + _LINE_HEIGHT * len(_lines_above(lane, width))
 
 
 def _lines_above(lane: Lane, width: float) -> list[str]:
     """Return what stands between name and axis, in one line where it fits."""
-    line = f"{lane.figure}  {lane.remark}"
+    line = f"{lane.figure} {lane.remark}"
     lines = [line] if width_of(line, SMALL_FONT_SIZE) <= width - 26 else [lane.figure, lane.remark]
     return [lane.under, *lines] if lane.under else lines
 

@@ -1,8 +1,8 @@
 """Colours of the report, light and dark, and the shape that goes with each family.
 
 Hues follow Okabe and Ito (2008), "Color Universal Design", https://jfly.uni-koeln.de/color/: blue, vermilion,
-bluish green and reddish purple stay apart for colour-blind readers. Ours are darker on light pages and lighter
-on dark ones, so that they also serve as text. Nothing is told by colour alone.
+bluish green and reddish purple stay apart for colour-blind readers. Ours are darker on light pages and
+lighter on dark ones, so that they also serve as text. Nothing is told by colour alone.
 """
 
 from typing import Literal, get_args

@@ -143,7 +143,7 @@ def cost_scale(costs: Sequence[float], start: float, end: float, room_for_zero: 
 
 
 def pareto(record: ComparisonRecord, present: list[Ranked], axis: CostAxis, width: float) -> Markup:
-    """Return the plot of quality against the cost on `axis`, on which something must cost more than nothing."""
+    """Return the plot of quality against the cost on `axis`, which must be above zero for some."""
     is_wide = width >= NARROWEST_WITH_NAMES
     points = points_on(axis, present)
     height = 400.0 if is_wide else 340.0

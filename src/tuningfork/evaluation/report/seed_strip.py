@@ -52,7 +52,7 @@ def _remark(one: Ranked, digits: int) -> str:
     ends = interval(one.contestant.low, one.contestant.high, digits)
     number = len(one.contestant.seeds)
     seeds = f"{number} seed{'s' if number != 1 else ''}" if number else ""
-    return "  ".join(part for part in (ends, seeds) if part)
+    return ", ".join(part for part in (ends, seeds) if part)
 
 
 def _sentence(one: Ranked, digits: int) -> str:

@@ -143,11 +143,11 @@ def domain(values: Iterable[float]) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Return multiples of 1, 2 or 5 times a power of ten from `low` to `high`, at most `most` + 1."""
+    """Return multiples of 1, 2, 2.5 or 5 times a power of ten from `low` to `high`, at most `most` + 1."""
     rough = (high - low) / most
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(
-        factor * magnitude for factor in (1, 2, 5, 10, 20) if factor * magnitude >= rough * (1 - 1e-9)
+        factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= rough * (1 - 1e-9)
     )
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [index * step for index in range(first, last + 1)]
@@ -167,7 +167,7 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 
 def tick_text(value: float) -> str:
     """Return the label of a tick without the noise of binary fractions."""
-    return f"{round(value, 10) + 0.0:,.10g}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
 
 
 def bottom_axis(
