@@ -221,6 +221,6 @@ def _method(record: ComparisonRecord, present: list[Ranked]) -> list[str]:
     rows = [(escaped(name), escaped(value)) for name, value in facts(record)]
     parts = ["## How to read this", "\n".join(notes), "## Where it was made", _table(["", ""], rows)]
     if record.command:
-        fence = "`" * (max((len(run) for run in re.findall("`+", record.command)), default=0) + 3)
+        fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", record.command)), 0)
         parts += ["## To make it again", f"{fence}sh\n{clean(record.command)}\n{fence}"]
     return parts
