@@ -57,7 +57,10 @@ def test_an_answer_that_is_no_class_has_a_column_of_its_own() -> None:
 
 
 def test_any_target_of_a_row_is_right() -> None:
-    assert counts(answered(("a", "b"), [("a", "b")], ("b",))) == [[0, 1]]
+    found = answered(("a", "b"), [("a", "b")], ("b",))
+    assert counts(found) == [[0, 1]]
+    assert [(row.name, row.recall) for row in found.rows] == [("b", 1.0)]
+    assert found.mistakes == ()
 
 
 def test_tags_are_counted_word_by_word_and_missing_ones_are_another_answer() -> None:
@@ -90,6 +93,13 @@ def test_of_many_classes_those_that_were_mistaken_stay() -> None:
     assert [row.name for row in found.rows] == sorted(row.name for row in found.rows)
     shown = {row.name for row in found.rows}
     assert {mistake.true for mistake in found.mistakes} <= shown
+
+
+def test_the_last_of_many_classes_stays_if_it_is_the_one_mistaken() -> None:
+    labels = tuple(f"c{at:03}" for at in range(MOST_CLASSES + 5))
+    said = (*labels[:-2], labels[-1], labels[-2])
+    found = answered(labels, [(label,) for label in labels], said)
+    assert found.columns == (*labels[: MOST_CLASSES - 2], *labels[-2:])
 
 
 def test_without_classes_or_answers_there_is_no_matrix() -> None:

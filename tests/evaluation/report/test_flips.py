@@ -46,6 +46,15 @@ def test_the_largest_differences_come_first_and_both_kinds_are_shown() -> None:
     sizes = [abs(case.candidate.score - case.baseline.score) for case in pair.cases]
     assert sizes == sorted(sizes, reverse=True)
     assert {case.is_better for case in pair.cases} == {True, False}
+    every = pair_of(records.generation(), "prompt tuning", most=1000)
+    for is_better in (True, False):
+        all_sizes = [
+            abs(case.candidate.score - case.baseline.score)
+            for case in every.cases
+            if case.is_better == is_better
+        ]
+        shown = [size for size, case in zip(sizes, pair.cases, strict=True) if case.is_better == is_better]
+        assert shown == sorted(all_sizes, reverse=True)[: len(shown)]
 
 
 def test_where_one_kind_is_rare_the_other_fills_the_room() -> None:

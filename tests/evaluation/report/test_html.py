@@ -206,6 +206,12 @@ def test_everything_from_outside_is_text() -> None:
     assert sum("<script>alert" in words for words in shown) > 30
 
 
+def test_what_no_page_may_hold_is_replaced() -> None:
+    page = html(records.awkward())
+    page.encode("utf-8")
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", page)
+
+
 def test_every_field_that_is_text_is_escaped() -> None:
     record = records.awkward()
     fields = [name for name, value in record if value == records.NASTY]

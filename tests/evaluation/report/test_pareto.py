@@ -154,3 +154,20 @@ def test_the_text_that_stands_for_the_plot_says_all_of_it() -> None:
 
 def test_money_says_its_currency() -> None:
     assert any("EUR" in line for line in texts(pareto(RECORD, ranked(RECORD), AXES["money"], WIDE)))
+
+
+def test_a_line_to_a_name_is_drawn_under_the_markers() -> None:
+    base = RECORD.contestants[4]
+    same = tuple(base.model_copy(update={"name": f"a rather long name, number {at}"}) for at in range(8))
+    record = RECORD.model_copy(update={"contestants": same, "differences": ()})
+    drawn = [
+        found.attrib.get("class", "")
+        for found in parts(pareto(record, ranked(record), AXES["seconds"], WIDE), "*")
+    ]
+    last_leader = max(at for at, class_ in enumerate(drawn) if class_ == "leader")
+    assert last_leader < min(at for at, class_ in enumerate(drawn) if "marker" in class_)
+
+
+def test_prices_on_the_axis_are_as_short_as_they_can_be() -> None:
+    ticks = texts(pareto(RECORD, ranked(RECORD), AXES["money"], WIDE), "tick")
+    assert ticks[-3:] == ["0.0001", "0.001", "0.01"]

@@ -75,6 +75,10 @@ def test_a_verdict_is_a_sign_and_words() -> None:
         assert verdict_text(changed) == words
     unknown = difference.model_copy(update={"verdict": "not enough data", "needed_rows": None})
     assert verdict_text(unknown) == "? not enough data"
+    seeds = unknown.model_copy(update={"needed_seeds": 9})
+    assert verdict_text(seeds) == "? not enough data, need 9 seeds"
+    either = seeds.model_copy(update={"needed_rows": 130})
+    assert verdict_text(either) == "? not enough data, need n = 130 or 9 seeds"
 
 
 def test_differences_to_the_text_prompt_come_first_by_rank() -> None:

@@ -23,6 +23,7 @@ from tuningfork.evaluation.report.svg import (
     marker,
     polyline,
     text,
+    tick_text,
 )
 from tuningfork.evaluation.report.words import fitted, width_of
 
@@ -86,7 +87,7 @@ COST_AXES: Sequence[CostAxis] = (
         "money per 1,000 calls",
         lambda cost: cost.money_per_1000_calls,
         lambda value: money(value, ""),
-        lambda value: money(value, ""),
+        tick_text,
     ),
 )
 
@@ -160,9 +161,11 @@ def pareto(record: ComparisonRecord, present: list[Ranked], axis: CostAxis, widt
         *bottom_axis(across, bounds.bottom, 7 if is_wide else 4, bounds.top, axis.tick),
         polyline(corners, "front"),
     ]
+    leaders, names = _labels(points, places, bounds, _lines(points, places, up, corners), is_wide=is_wide)
+    parts += leaders
     for point, (x, y) in zip(points, places, strict=True):
         parts += _point(point, x, y, up, is_best=point in best)
-    parts += _labels(points, places, bounds, _lines(points, places, up, corners), is_wide=is_wide)
+    parts += names
     way = "up is better" if record.higher_is_better else "lower is better, so the axis points down"
     parts += [
         text(
@@ -269,7 +272,8 @@ def _labels(
     lines: Sequence[Box],
     *,
     is_wide: bool,
-) -> list[Markup]:
+) -> tuple[list[Markup], list[Markup]]:
+    """Return lines from points to names that stand apart, which belong under the markers, and the names."""
     names = [
         fitted(point.one.label, _LABEL_WIDTH, SMALL_FONT_SIZE) if is_wide else str(point.one.number)
         for point in points
@@ -277,13 +281,13 @@ def _labels(
     sizes = [(width_of(name, SMALL_FONT_SIZE) + 4, _LABEL_HEIGHT) for name in names]
     obstacles = [Box(x - 10, y - 10, x + 10, y + 10) for x, y in places]
     boxes = place(places, sizes, bounds, obstacles, lines)
-    parts = []
-    for name, box, (x, y) in zip(names, boxes, places, strict=True):
-        end = leader(box, x, y)
-        if end is not None:
-            parts.append(line((x, y), end, "leader"))
-        parts.append(text(box.left + 2, box.bottom - 3.5, name, class_="halo"))
-    return parts
+    ends = [(point, leader(box, *point)) for point, box in zip(places, boxes, strict=True)]
+    leaders = [line(point, end, "leader") for point, end in ends if end is not None]
+    words = [
+        text(box.left + 2, box.bottom - 3.5, name, class_="halo")
+        for name, box in zip(names, boxes, strict=True)
+    ]
+    return leaders, words
 
 
 def _description(

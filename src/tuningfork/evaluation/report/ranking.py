@@ -89,11 +89,16 @@ def row_means(contestant: ContestantRecord) -> list[float]:
 
 
 def verdict_text(difference: DifferenceRecord) -> str:
-    """Return the verdict with its sign and, where data is lacking, how many rows would do."""
-    words: str = difference.verdict
-    if difference.verdict == "not enough data" and difference.needed_rows is not None:
-        words = f"{words}, need n = {difference.needed_rows:,}"
-    return f"{VERDICT_SIGNS[difference.verdict]} {words}"
+    """Return the verdict with its sign and, where data is lacking, how many rows or seeds would do."""
+    words = f"{VERDICT_SIGNS[difference.verdict]} {difference.verdict}"
+    needed = []
+    if difference.needed_rows is not None:
+        needed.append(f"n = {difference.needed_rows:,}")
+    if difference.needed_seeds is not None:
+        needed.append(f"{difference.needed_seeds} seeds")
+    if difference.verdict != "not enough data" or not needed:
+        return words
+    return f"{words}, need {' or '.join(needed)}"
 
 
 def ordered(record: ComparisonRecord, present: list[Ranked]) -> list[DifferenceRecord]:

@@ -35,7 +35,7 @@ def element(name: str, *children: str, **attributes: Attribute) -> Markup:
 
 def joined(parts: Iterable[str]) -> Markup:
     """Return `parts` behind each other; those that are not `Markup` are escaped."""
-    return Markup("").join(part if isinstance(part, Markup) else escape(clean(part)) for part in parts)
+    return Markup("").join(part if isinstance(part, Markup) else clean(part) for part in parts)
 
 
 def drawing(
