@@ -130,6 +130,17 @@ def generation(*, num_rows: int = 40, num_seeds: int = 3) -> ComparisonRecord:
     return _record(rows, contestants, (), (), "chrf", 1, 100.0, 2.0, rng, num_seeds)
 
 
+def without_prices(record: ComparisonRecord) -> ComparisonRecord:
+    """The record where nobody knows what calls cost."""
+    changed = [
+        each.model_copy(update={"cost": each.cost.model_copy(update={"money_per_1000_calls": None})})
+        if each.cost
+        else each
+        for each in record.contestants
+    ]
+    return record.model_copy(update={"contestants": tuple(changed)})
+
+
 NASTY = "<script>alert(\"x\")</script> & 'it' | a\nb `c` ]]> --> \\"
 
 

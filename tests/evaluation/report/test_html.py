@@ -163,6 +163,16 @@ def test_tables_name_the_scope_of_their_headers(page: Page) -> None:
     assert all(attributes.get("scope") in {"col", "row", "colgroup"} for attributes in page.all("th"))
 
 
+@pytest.mark.parametrize("record", [RECORD, records.awkward(), records.without_prices(RECORD)])
+def test_every_row_of_the_first_table_fills_it(record: ComparisonRecord) -> None:
+    table = html(record).split('<table class="contestants">')[1].split("</table>")[0]
+    widths = set()
+    for row in table.split("<tr>")[1:]:
+        cells = Page(f"<table><tr>{row.split('</tr>')[0]}</tr></table>").tags[2:]
+        widths.add(sum(int(found.get("colspan", "1")) for tag, found in cells if tag in {"td", "th"}))
+    assert len(widths) == 1, widths
+
+
 def test_what_scrolls_can_be_reached_by_keyboard_and_has_a_name(page: Page) -> None:
     for attributes in page.all("div"):
         if "scroll" in attributes.get("class", "").split():

@@ -75,6 +75,9 @@ def test_a_verdict_is_a_sign_and_words() -> None:
         assert verdict_text(changed) == words
     unknown = difference.model_copy(update={"verdict": "not enough data", "needed_rows": None})
     assert verdict_text(unknown) == "? not enough data"
+    for rows, shown in ((7, "n = 7"), (4498, "n = 4,500"), (2_000_000, "n > 1,000,000")):
+        needing = unknown.model_copy(update={"needed_rows": rows})
+        assert verdict_text(needing) == f"? not enough data, need {shown}"
     seeds = unknown.model_copy(update={"needed_seeds": 9})
     assert verdict_text(seeds) == "? not enough data, need 9 seeds"
     either = seeds.model_copy(update={"needed_rows": 130})

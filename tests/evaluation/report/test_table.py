@@ -6,6 +6,7 @@ from tuningfork.evaluation.report.ranking import ranked
 from tuningfork.evaluation.report.table import (
     COST_COLUMNS,
     FURTHER_COST_COLUMNS,
+    cost_columns,
     difference_lines,
     facts,
     lines,
@@ -55,8 +56,16 @@ def test_costs_that_are_unknown_are_dashes() -> None:
     without = [each.model_copy(update={"cost": None}) for each in RECORD.contestants]
     present = ranked(RECORD.model_copy(update={"contestants": tuple(without)}))
     line = lines(RECORD, present)[0]
-    assert line.costs == (UNKNOWN,) * len(COST_COLUMNS)
+    assert line.costs == (UNKNOWN,) * len(cost_columns(present))
     assert len(line.further_costs) == len(FURTHER_COST_COLUMNS)
+
+
+def test_money_has_a_column_where_anybodys_is_known() -> None:
+    assert cost_columns(PRESENT) == COST_COLUMNS
+    assert len(cost_columns(PRESENT)) == len(lines(RECORD, PRESENT)[0].costs)
+    record = records.without_prices(RECORD)
+    assert cost_columns(ranked(record)) == COST_COLUMNS[:-1]
+    assert len(lines(record, ranked(record))[0].costs) == len(COST_COLUMNS) - 1
 
 
 def test_settings_are_said_in_words() -> None:

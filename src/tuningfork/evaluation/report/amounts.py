@@ -20,10 +20,10 @@ def score(value: float | None, digits: int) -> str:
 def signed(value: float, digits: int) -> str:
     """Return a difference with its sign; what rounds to zero has none."""
     text = score(value, digits)
-    return text if text.startswith(MINUS) or not round_is_positive(value, digits) else f"+{text}"
+    return text if text.startswith(MINUS) or not _is_shown_as_positive(value, digits) else f"+{text}"
 
 
-def round_is_positive(value: float, digits: int) -> bool:
+def _is_shown_as_positive(value: float, digits: int) -> bool:
     """Return whether `value` is still above zero when it is shown with `digits` decimals."""
     return value > 0 and (math.isinf(value) or round(value, digits) > 0)
 

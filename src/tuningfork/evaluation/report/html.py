@@ -62,7 +62,7 @@ def html(record: ComparisonRecord) -> str:
         subtitle=table.subtitle(record),
         present=present,
         lines=table.lines(record, present),
-        cost_columns=table.COST_COLUMNS,
+        cost_columns=table.cost_columns(present),
         further_cost_columns=table.FURTHER_COST_COLUMNS,
         difference_lines=table.difference_lines(record, present),
         absent=absent(record, present),

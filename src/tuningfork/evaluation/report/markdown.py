@@ -10,7 +10,7 @@ from tuningfork.evaluation.report.flips import Excerpt, Pair, Side, flips
 from tuningfork.evaluation.report.pareto import front, known_axes, points_on
 from tuningfork.evaluation.report.ranking import Ranked, absent, ranked
 from tuningfork.evaluation.report.table import (
-    COST_COLUMNS,
+    cost_columns,
     difference_lines,
     facts,
     lines,
@@ -65,7 +65,7 @@ def _contestants(record: ComparisonRecord, present: list[Ranked]) -> list[str]:
         record.metric,
         "against the text prompt",
         "verdict",
-        *COST_COLUMNS,
+        *cost_columns(present),
         "settings",
     ]
     rows = [

@@ -1,5 +1,6 @@
 """The measured contestants in the order of a report, each with its difference to the text prompt."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ VERDICT_SIGNS: Mapping[Verdict, str] = {
     "equivalent": "=",
     "not enough data": "?",
 }
+_MOST_ROWS_WORTH_NAMING = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,20 @@ def verdict_text(difference: DifferenceRecord) -> str:
     words = f"{VERDICT_SIGNS[difference.verdict]} {difference.verdict}"
     needed = []
     if difference.needed_rows is not None:
-        needed.append(f"n = {difference.needed_rows:,}")
+        needed.append(_rows_text(difference.needed_rows))
     if difference.needed_seeds is not None:
         needed.append(f"{difference.needed_seeds} seeds")
     if difference.verdict != "not enough data" or not needed:
         return words
     return f"{words}, need {' or '.join(needed)}"
+
+
+def _rows_text(needed: int) -> str:
+    """Return a number of rows as an estimate: rounded up to two digits."""
+    if needed > _MOST_ROWS_WORTH_NAMING:
+        return f"n > {_MOST_ROWS_WORTH_NAMING:,}"
+    scale: int = 10 ** max(0, len(str(needed)) - 2)
+    return f"n = {math.ceil(needed / scale) * scale:,}"
 
 
 def ordered(record: ComparisonRecord, present: list[Ranked]) -> list[DifferenceRecord]:

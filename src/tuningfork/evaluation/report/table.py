@@ -57,7 +57,7 @@ class Line:
     difference_interval: str
     verdict: str
     costs: tuple[str, ...]
-    """Parallel to `COST_COLUMNS`."""
+    """Parallel to `cost_columns`."""
     further_costs: tuple[str, ...]
     """Parallel to `FURTHER_COST_COLUMNS`."""
     setting: str
@@ -65,10 +65,18 @@ class Line:
 
 def lines(record: ComparisonRecord, present: list[Ranked]) -> list[Line]:
     """Return a line for each contestant."""
-    return [_line(one, record.metric_digits) for one in present]
+    num_costs = len(cost_columns(present))
+    return [_line(one, record.metric_digits, num_costs) for one in present]
 
 
-def _line(one: Ranked, digits: int) -> Line:
+def cost_columns(present: Iterable[Ranked]) -> tuple[str, ...]:
+    """Return the names of the costs: money, the last of them, only where anybody's is known."""
+    costs = [one.contestant.cost for one in present]
+    has_prices = any(cost is not None and cost.money_per_1000_calls is not None for cost in costs)
+    return COST_COLUMNS if has_prices else COST_COLUMNS[:-1]
+
+
+def _line(one: Ranked, digits: int, num_costs: int) -> Line:
     contestant, found = one.contestant, one.difference
     if found is not None:
         difference = signed(found.mean, digits)
@@ -85,7 +93,7 @@ def _line(one: Ranked, digits: int) -> Line:
         difference=difference,
         difference_interval=difference_interval,
         verdict=verdict,
-        costs=_costs(contestant.cost),
+        costs=_costs(contestant.cost)[:num_costs],
         further_costs=(*_further_costs(contestant.cost), *_held_out(contestant, digits)),
         setting=setting_text(contestant),
     )
