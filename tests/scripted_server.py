@@ -1,6 +1,7 @@
 """An HTTP server on 127.0.0.1 that answers as a script says, and remembers what it was asked."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,6 +103,15 @@ class ScriptedServer:
             self._running -= 1
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # Clients may hang up whenever they like; everything else is a fault of the script.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serving(answer: Script = lambda _: chat_reply("ok")) -> Iterator[ScriptedServer]:
     """Run a scripted server."""
@@ -135,8 +145,7 @@ def serving(answer: Script = lambda _: chat_reply("ok")) -> Iterator[ScriptedSer
         def log_message(self, format: str, *arguments: Any) -> None:
             del format, arguments
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     script = ScriptedServer(f"http://127.0.0.1:{server.server_address[1]}/v1", answer)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
