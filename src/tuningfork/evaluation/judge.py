@@ -31,7 +31,9 @@ T = TypeVar("T")
 Winner = Literal["a", "b", "tie"]
 _Place = Literal["first", "second", "tie"]
 
-_SAMPLING = RemoteSampling(max_tokens=1024)
+JUDGE_SAMPLING = RemoteSampling(max_tokens=1024)
+"""How replies are drawn: the likeliest, with room for a reason."""
+
 _FENCED = re.compile(r"\A```(?:json)?[ \t]*\n(?P<content>.*)\n```\Z", re.DOTALL)
 # What could pass for our fences, or for the marks of turns in a chat template.
 _FENCE_LIKE = re.compile(r"<(?=\s*/?\s*(?:input|reference|answer|first|second)\s*-|\|)", re.IGNORECASE)
@@ -156,17 +158,19 @@ class Judge:
             RemoteError: as of `score`.
             BudgetSpent: as of `score`.
         """
-        asked = [place for place, (a, b) in enumerate(pairs) if a.answer.strip() != b.answer.strip()]
-        conversations = [
-            self.pair_messages(*order) for place in asked for order in (pairs[place], pairs[place][::-1])
-        ]
-        found = self._ask_twice(conversations, _read_winner, advance)
+        asked = [place for place, pair in enumerate(pairs) if _differ(*pair)]
+        found = self._ask_twice(self.pair_questions(pairs), _read_winner, advance)
         judged = [PairJudgement("tie", None, (None, None), ("equal answers", "equal answers"))] * len(pairs)
         for place, (with_a_first, with_b_first) in zip(
             asked, zip(found[::2], found[1::2], strict=True), strict=True
         ):
             judged[place] = _pair_judgement(with_a_first, with_b_first)
         return _pairwise_result(judged, rng)
+
+    def pair_questions(self, pairs: Sequence[tuple[Case, Case]]) -> list[list[Message]]:
+        """What is asked about `pairs`: both orders of each whose answers differ, one behind the other."""
+        differing = [pair for pair in pairs if _differ(*pair)]
+        return [self.pair_messages(*order) for pair in differing for order in (pair, pair[::-1])]
 
     def score_messages(self, case: Case) -> list[Message]:
         """What is asked to judge one answer."""
@@ -211,11 +215,13 @@ class Judge:
         advance: Callable[[int], None] | None,
     ) -> list[tuple[T | None, str]]:
         """What `read` finds in each reply, and the reply in short."""
-        replies = [answer.text for answer in self.model.chat_all(conversations, _SAMPLING, advance=advance)]
+        replies = [
+            answer.text for answer in self.model.chat_all(conversations, JUDGE_SAMPLING, advance=advance)
+        ]
         found = [read(reply) for reply in replies]
         missing = [place for place, one in enumerate(found) if one is None]
         again = [[*conversations[place], *_asking_again(replies[place])] for place in missing]
-        for place, answer in zip(missing, self.model.chat_all(again, _SAMPLING), strict=True):
+        for place, answer in zip(missing, self.model.chat_all(again, JUDGE_SAMPLING), strict=True):
             found[place], replies[place] = read(answer.text), answer.text
         return [(one, f"no judgement, but {_shown(text)}") for one, text in zip(found, replies, strict=True)]
 
@@ -248,6 +254,10 @@ def judged_metric(
         high=interval.high,
         note=f"{note}; {left_out} without a judgement" if left_out else note,
     )
+
+
+def _differ(a: Case, b: Case) -> bool:
+    return a.answer.strip() != b.answer.strip()
 
 
 def _pair_judgement(

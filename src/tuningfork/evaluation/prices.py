@@ -56,11 +56,15 @@ class ModelPrices(_Part):
 
     def of_call(self, input_tokens: float, output_tokens: float) -> float:
         """What one call costs that reads and says so many tokens."""
+        return self.of_calls(1, input_tokens, output_tokens)
+
+    def of_calls(self, num_calls: int, input_tokens: float, output_tokens: float) -> float:
+        """What calls cost that read and say so many tokens together."""
         tokens = (
             self.input_per_million_tokens * Decimal(str(input_tokens))
             + self.output_per_million_tokens * Decimal(str(output_tokens))
         ) / 1_000_000
-        return float(tokens + self.per_call)
+        return float(tokens + self.per_call * num_calls)
 
 
 class PriceTable(_Part):
