@@ -209,7 +209,8 @@ def test_after_a_failure_no_further_call_is_made(server: ScriptedServer, tmp_pat
     server.answer = lambda asked: failure(400, "bad") if asked.last_turn == "1" else echo(asked)
     with RemoteModel(server.settings(tmp_path, concurrency=1)) as model:
         with pytest.raises(RemoteError, match="status 400: bad"):
-            model.chat_all([turn(str(index)) for index in range(5)])
+            # Whoever is told of progress takes its time, and nothing is asked meanwhile.
+            model.chat_all([turn(str(index)) for index in range(5)], advance=lambda _: time.sleep(0.3))
         assert [asked.last_turn for asked in server.asked] == ["0", "1"]
         assert model.is_cached(turn("0"))
 
@@ -275,7 +276,8 @@ def test_ctrl_c_ends_what_hangs_at_once(server: ScriptedServer, tmp_path: Path) 
         assert len(server.asked) == 3
         assert model.is_cached(turn("0"))
         server.answer = echo
-        assert model.chat(turn("1")).text == "you said 1"
+        assert model.chat(turn("again")).text == "you said again"
+        assert len(server.asked) == 4
 
 
 def test_a_closed_model_opens_anew(server: ScriptedServer) -> None:

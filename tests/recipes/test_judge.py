@@ -188,7 +188,8 @@ def test_people_say_whether_to_trust_the_judge(
     alone = replace(
         request_of, human=labels(tmp_path, "row,score\n0,1\n1,5\n2,2\n"), names=("prompt tuning",)
     )
-    assert "agree on 67 % of 3 rows" in judge_answers(alone, NO_PRICES, sink=sink)[0].trust
+    # Distances on the scale count squared; alike, kappa would be 0.57.
+    assert "agree on 67 % of 3 rows, kappa 0.73" in judge_answers(alone, NO_PRICES, sink=sink)[0].trust
 
 
 @pytest.mark.parametrize(
