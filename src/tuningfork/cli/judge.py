@@ -67,10 +67,8 @@ def judge(
     request = JudgeRequest(
         folder, settings, criterion, ends, tuple(answers or ()), pairwise, limit, human, seed
     )
-    if dry_run:
-        print_plan(request, prices, as_json=as_json)
-    else:
-        print_judgement(request, prices, as_json=as_json)
+    report = print_plan if dry_run else print_judgement
+    report(request, prices, as_json=as_json)
 
 
 def _scale(text: str) -> tuple[int, int]:
