@@ -48,8 +48,8 @@ def read(file: Path, text: str) -> Suite:
 def test_a_whole_suite(file: Path) -> None:
     suite = read(file, WHOLE)
     assert (suite.name, suite.description) == ("voice", "What every reply must keep to.")
-    assert suite.task == file.parent / "../task.yaml"
-    assert suite.prompts == (file.parent / "../runs/voice-1", file.parent / "../task.yaml")
+    assert suite.task == file.parent.parent / "task.yaml"
+    assert suite.prompts == (file.parent.parent / "runs" / "voice-1", file.parent.parent / "task.yaml")
     assert (suite.repeats, suite.temperature, suite.top_p, suite.fail_under) == (5, 0.7, 0.9, 0.95)
     assert suite.price == Price(0.15, 0.6, "USD")
     assert suite.uses_task_assertions is False

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuningfork.data.example import Example, Message
-from tuningfork.errors import SuiteError
+from tuningfork.data.word_tags import read_words
+from tuningfork.errors import DataError, SuiteError
 from tuningfork.tasks.assertions.assertion import Assertion
 from tuningfork.tasks.suggestions import did_you_mean
 from tuningfork.tasks.task import Task
@@ -59,7 +60,13 @@ class Case:
                 raise SuiteError(
                     f"{where}: unknown input {name!r} for task {task.name}: {did_you_mean(name, variables)}"
                 )
-        return Example(inputs=dict(self.inputs), targets=self.expected, source=where)
+        inputs = dict(self.inputs)
+        if task.has_tags:
+            try:
+                inputs = {name: read_words(text, where) for name, text in inputs.items()}
+            except DataError as error:
+                raise SuiteError(" ".join(str(error).split())) from error
+        return Example(inputs=inputs, targets=self.expected, source=where)
 
 
 @dataclass(frozen=True, slots=True)

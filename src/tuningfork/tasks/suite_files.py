@@ -1,6 +1,7 @@
 """Suites from files: one YAML or CSV file, or a folder of them."""
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,12 @@ def _main_file(file: Path, suite: Suite, defaults: Defaults) -> tuple[Suite, Def
         raise SuiteError(f"{file}:1: this is a task file; keep a suite in a file or folder of its own")
     check_fields(content, _SETTINGS, read.place, "suite")
     defaults = _file_defaults(read, content, defaults)
-    folder = file.parent
     suite = replace(
         suite,
         name=_text(read, content, "suite") or suite.name,
         description=_text(read, content, "description"),
-        task=folder / name if (name := _text(read, content, "task")) else None,
-        prompts=tuple(folder / name for name in _names(read, content, "prompts")),
+        task=_beside(file, name) if (name := _text(read, content, "task")) else None,
+        prompts=tuple(_beside(file, name) for name in _names(read, content, "prompts")),
         repeats=int(_number(read, content, "repeats", 1, least=1, most=_MOST_REPEATS, is_whole=True)),
         temperature=_number(read, content, "temperature", 0.0),
         top_p=_number(read, content, "top_p", 1.0, least=1e-6, most=1.0),
@@ -116,6 +116,10 @@ def _main_file(file: Path, suite: Suite, defaults: Defaults) -> tuple[Suite, Def
         uses_task_assertions=_task_assertions(read, content),
     )
     return suite, defaults, _yaml_cases(read, content.get("cases", []), ("cases",), 0, defaults)
+
+
+def _beside(file: Path, name: str) -> Path:
+    return Path(os.path.normpath(file.parent / name))
 
 
 def _other_file(file: Path, count: int, defaults: Defaults) -> list[Case]:
