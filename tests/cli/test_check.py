@@ -85,7 +85,7 @@ def test_a_dry_run_loads_nothing(run: Path, tmp_path: Path) -> None:
         (LABELS, ("--only", "neihter"), "no case or tag 'neihter': did you mean 'neither'?"),
         (LABELS, ("-k", "3"), "3 repeats at temperature 0 would all give the same answer"),
         (LABELS, ("--prompt", "missing"), "missing: no run here"),
-        (LABELS, ("--temperature", "nan"), "temperature: expected a number, found nan"),
+        (LABELS, ("--temperature", "inf"), "temperature: expected a number, found inf"),
         (LABELS, ("--fail-under", "2"), "Invalid value for '--fail-under'"),
     ],
 )
