@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tuningfork.tasks.assertions.answer import CheckedAnswer
 from tuningfork.tasks.assertions.assertion import check_answer
 from tuningfork.tasks.suite import Price, Suite
 from tuningfork.tasks.suite_files import read_suite
+from tuningfork.tasks.task import load_task
 
 WHOLE = """\
 suite: voice
@@ -214,3 +216,36 @@ def test_any_table_is_a_suite_or_an_error_of_one_line(tmp_path: Path, text: str)
     except SuiteError as error:
         line = str(error)
     assert "\n" not in line
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "coffee_shop_voice"
+
+
+def test_the_shipped_suite_fits_its_task_and_the_replies_of_its_shop_pass_what_holds_for_all() -> None:
+    suite = read_suite(EXAMPLE / "suite")
+    task = load_task(suite.task) if suite.task is not None else None
+    assert task is not None
+    assert task.name == "coffee-shop-voice"
+    for case in suite.cases:
+        assert case.example(task).source.startswith(str(EXAMPLE / "suite"))
+    assert {case.id for case in suite.cases if case.is_critical} == {"nut-allergy", "injection"}
+    common = suite.cases[0].assertions[:5]
+    lines = (EXAMPLE / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    replies = [json.loads(line)["reply"] for line in lines]
+    reasons = [reason for reply in replies for reason in check_answer(CheckedAnswer(reply), common).reasons]
+    assert reasons == []
+
+
+def test_the_suite_of_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "suites.md").read_text(encoding="utf-8")
+    text = page.split("```yaml\n")[1].split("```")[0]
+    table = page.split("```\nid,")[1].split("```")[0]
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    (folder / "never_said.txt").write_text("guarantee\n", encoding="utf-8")
+    (folder / "cases.csv").write_text("id," + table, encoding="utf-8")
+    suite = read(folder / "suite.yaml", text)
+    assert [case.id for case in suite.cases] == ["nut-allergy", "oat-milk"]
+    whole = read_suite(folder)
+    assert [case.id for case in whole.cases[2:]] == ["monday", "injection"]
+    assert [assertion.title for assertion in whole.cases[3].assertions[2:]] == ["not contains BANANA"]

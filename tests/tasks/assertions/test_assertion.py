@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tuningfork.tasks.assertions.assertion import (
     read_assertions,
 )
 from tuningfork.tasks.assertions.declaration import Source
+from tuningfork.tasks.assertions.languages import LANGUAGES
 
 SAMPLES: dict[str, Any] = {
     "contains": ["tea", "milk"],
@@ -48,6 +50,18 @@ def test_no_text_makes_an_assertion_raise(text: str, kind: str, is_known: bool, 
 
 def test_every_kind_has_a_sample() -> None:
     assert set(SAMPLES) == set(KINDS)
+
+
+def test_the_documentation_lists_every_kind_and_option_and_language() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "suites.md").read_text(encoding="utf-8")
+    table = [line for line in page.splitlines() if line.startswith("| `")]
+    named = {name for line in table for name in re.findall("`([a-z_]+)`", line.split("|")[1])}
+    assert named == set(KINDS)
+    for kind in KINDS.values():
+        (row,) = [line for line in table if f"`{kind.name}`" in line.split("|")[1]]
+        assert all(option in row.split("|")[3] for option in kind.options)
+        assert ("threshold" in row.split("|")[3]) == (kind.default_threshold is not None)
+    assert ", ".join(LANGUAGES) in page.replace("\n", " ")
 
 
 anything = st.recursive(
