@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tuningfork.errors import ModelError as ModelError
     from tuningfork.errors import PromptError as PromptError
     from tuningfork.errors import RunError as RunError
+    from tuningfork.errors import SuiteError as SuiteError
     from tuningfork.errors import TaskError as TaskError
     from tuningfork.errors import TuningForkError as TuningForkError
     from tuningfork.library.run_folder import RunFolder as RunFolder
@@ -39,6 +40,7 @@ _MODULE_OF = {
     "ModelError": "tuningfork.errors",
     "PromptError": "tuningfork.errors",
     "RunError": "tuningfork.errors",
+    "SuiteError": "tuningfork.errors",
     "TaskError": "tuningfork.errors",
     "TuningForkError": "tuningfork.errors",
     "FrozenModel": "tuningfork.models.frozen",

@@ -104,6 +104,9 @@ def test_the_settings_of_the_suite_hold_unless_others_are_asked_for(
     asked = check(answers, model_folder, repeats=1, temperature=0.0, fail_under=0.9, top_p=1.0)
     assert (asked.repeats, asked.temperature, asked.top_p, asked.fail_under) == (1, 0.0, 1.0, 0.9)
     assert texts(record)["one"][0] != texts(asked)["one"][0]
+    # Of so small a share the likeliest token alone is left.
+    likeliest = check(answers, model_folder, repeats=1, temperature=1.5, top_p=1e-6)
+    assert texts(likeliest) == texts(asked)
 
 
 def test_a_case_that_passes_sometimes_is_flaky(answers: Path, model_folder: Path) -> None:
