@@ -10,6 +10,7 @@ import typer
 
 from tuningfork import __version__
 from tuningfork.cli import (
+    check,
     compose,
     demo,
     doctor,
@@ -77,6 +78,7 @@ for name, command in (
     ("instruct", instruct.instruct),
     ("run", run.run),
     ("predict", predict.predict),
+    ("check", check.check),
     ("show", show.show),
     ("similar", similar.similar),
     ("compose", compose.compose),
