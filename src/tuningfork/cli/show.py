@@ -10,7 +10,8 @@ from tuningfork.cli.options import JsonOption
 
 def show(
     run_path: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="Run folder. Default: list all runs.")
+        Path | None,
+        typer.Argument(metavar="RUN", help="Folder of a run, or of a comparison. Default: list runs."),
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")] = Path("runs"),
     answers: Annotated[
@@ -18,7 +19,7 @@ def show(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a run: its figures, candidates and answers; or list the runs there are."""
+    """Show a run: its figures, candidates and answers; or a comparison; or list the runs there are."""
     from tuningfork.cli.showing import list_runs, show_run
 
     if run_path is None:

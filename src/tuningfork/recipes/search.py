@@ -16,7 +16,8 @@ from itertools import islice
 from tuningfork.events import EventSink, Notice, StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.recipes.search_space import SearchSpace
-from tuningfork.training.checkpoint import Validation, pooled
+from tuningfork.recipes.spending import Budget
+from tuningfork.training.checkpoint import Checkpoint, Validation, pooled
 from tuningfork.training.loop import (
     Assignment,
     Candidate,
@@ -32,6 +33,7 @@ from tuningfork.tuning.weights.low_rank import WithLowRank
 from tuningfork.types import TrainingRow
 
 _RUNGS = (0.25, 0.5, 1.0)
+_MORE_SEEDS = "more seeds"
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,18 @@ class _Job:
 class Search:
     """Runs the candidates of one run; everything it does can be taken up again from their checkpoints."""
 
-    def __init__(self, space: SearchSpace, folder: RunFolder, sink: EventSink) -> None:
+    def __init__(
+        self, space: SearchSpace, folder: RunFolder, sink: EventSink, *, budget: Budget | None = None
+    ) -> None:
+        """A search that trains no further candidates once `budget` has only time left for the seeds."""
         self._space = space
         self._folder = folder
         self._sink = sink
+        self._budget = budget or Budget(None)
         self.outcomes: dict[str, CandidateOutcome] = {}
         """Every candidate that was judged on validation, as its last stage left it."""
+        self.cut_short: set[str] = set()
+        """Candidates that were not trained, or not as far as they were to be, because time was up."""
 
     def run(self, candidates: Sequence[Candidate]) -> SearchResult:
         """Halve `candidates`, then train the seeds of the winner."""
@@ -154,7 +162,7 @@ class Search:
         others = _with_seeds(winner.candidate, beside[: options.num_seeds - 1])
         seeds = [winner]
         if others:
-            seeds += self._stage("more seeds", others, steps)
+            seeds += self._stage(_MORE_SEEDS, others, steps)
         seeds.sort(key=lambda outcome: outcome.rank, reverse=True)
         return SearchResult(winner, [outcome.trainings[0] for outcome in seeds])
 
@@ -165,15 +173,22 @@ class Search:
         done = sum(outcome.until_step for outcome in before.values() if outcome is not None)
         total = (until * len(going) - done) * self._space.num_folds
         self._sink.emit(StageStarted(name, total, "steps"))
-        trained = iter(self._train([job for candidate in going for job in self._jobs(candidate)], until))
+        jobs = [job for candidate in going for job in self._jobs(candidate)]
+        trained = self._train(jobs, until, may_stop=name != _MORE_SEEDS)
+        by_place = iter(range(len(jobs)))
         for candidate in going:
-            trainings = tuple(islice(trained, self._space.num_folds))
+            places = list(islice(by_place, self._space.num_folds))
+            if not trained.keys() >= set(places):
+                self.cut_short.add(candidate.name)
+                continue
+            trainings = tuple(trained[place] for place in places)
             self.outcomes[candidate.name] = CandidateOutcome(
                 candidate, trainings, until, self._space.higher_is_better
             )
-        spent = sum(self.outcomes[name].seconds - (b.seconds if b else 0.0) for name, b in before.items())
-        self._sink.emit(StageFinished(name, spent))
-        outcomes = [self.outcomes[candidate.name] for candidate in candidates]
+        outcomes = [self.outcomes[c.name] for c in candidates if c.name in self.outcomes]
+        earlier = sum(outcome.seconds for outcome in before.values() if outcome is not None)
+        now = sum(self.outcomes[name].seconds for name in before if name in self.outcomes)
+        self._sink.emit(StageFinished(name, now - earlier))
         return sorted(outcomes, key=lambda outcome: outcome.rank, reverse=True)
 
     def _has_stalled(self, candidate: Candidate) -> bool:
@@ -211,14 +226,26 @@ class Search:
         count = self._space.options.num_seeds if steps else 1
         seeds = _with_seeds(renamed, range(first, first + count))
         self._sink.emit(StageStarted("train on all rows", steps * len(seeds), "steps"))
-        outcomes = self._train([_Job(candidate, rows, None) for candidate in seeds], steps)
+        trained = self._train([_Job(candidate, rows, None) for candidate in seeds], steps)
+        outcomes = [trained[place] for place in range(len(seeds))]
         self._sink.emit(StageFinished("train on all rows", sum(o.progress.seconds for o in outcomes)))
         return outcomes
 
-    def _train(self, jobs: Sequence[_Job], until: int) -> list[TrainingOutcome]:
-        """Train up to a step, as many side by side as the options allow."""
+    def _train(
+        self, jobs: Sequence[_Job], until: int, *, may_stop: bool = False
+    ) -> dict[int, TrainingOutcome]:
+        """Train up to a step, as many side by side as the options allow; the outcomes by place in `jobs`.
+
+        Where it `may_stop`, banks are left out when time is up: never the first candidate that is judged, and
+        never what stands at that step already.
+        """
         outcomes: dict[int, TrainingOutcome] = {}
         for bank in self._banks(jobs):
+            is_judged = bool(self.outcomes) or len(outcomes) >= self._space.num_folds
+            if may_stop and is_judged and self._is_time_up(outcomes.values(), until):
+                going = [jobs[place] for place in bank]
+                if not all(self._stands_at(job.candidate, until) for job in going):
+                    continue
             trained = train_bank(
                 [self._assignment(jobs[place]) for place in bank],
                 metric=self._space.metric,
@@ -226,7 +253,22 @@ class Search:
                 until_step=until,
             )
             outcomes.update(zip(bank, trained, strict=True))
-        return [outcomes[place] for place in range(len(jobs))]
+        return outcomes
+
+    def _is_time_up(self, trained: Iterable[TrainingOutcome], until: int) -> bool:
+        """Whether the budget has no more time than the seeds of a winner will take."""
+        known = [*trained, *(t for outcome in self.outcomes.values() for t in outcome.trainings)]
+        steps = sum(training.progress.step for training in known)
+        pace = sum(training.progress.seconds for training in known) / max(1, steps)
+        return self._budget.is_spent(reserve=pace * until * self._space.options.num_seeds)
+
+    def _stands_at(self, candidate: Candidate, until: int) -> bool:
+        """Whether a checkpoint says that nothing is left to train up to this step."""
+        path = self._folder.checkpoint_path(candidate.name)
+        if not path.exists():
+            return False
+        progress = Checkpoint.load(path).progress
+        return progress.is_finished or progress.step >= until
 
     def _banks(self, jobs: Sequence[_Job]) -> list[list[int]]:
         """Which of `jobs` run side by side, in the order of the first of each."""
