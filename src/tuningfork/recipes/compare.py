@@ -10,7 +10,6 @@ from tuningfork.data.example import Example
 from tuningfork.errors import PromptError, RunError, TuningForkError
 from tuningfork.evaluation.comparison import ContestantRecord, CostRecord, SeedRecord
 from tuningfork.evaluation.cost import Spent, Use, measure_use
-from tuningfork.evaluation.evaluate import Evaluation, Prediction
 from tuningfork.events import (
     Event,
     EventSink,
@@ -240,7 +239,7 @@ class _Comparison:
             with ledger:
                 made = contestant.make(replace(arena, sink=FanOutSink([arena.sink, ledger])), work.path)
             seeds = self._answers(made, test, work, arena.sink)
-            use = self._use(made, test)
+            use = self._use(made, test, seeds[0])
         except RunError:
             # Of the folder, not of the contestant: a full disk, a damaged file. It can go on later.
             raise
@@ -276,21 +275,23 @@ class _Comparison:
         sink.emit(StageFinished("test", time.perf_counter() - started))
         return tuple(found)
 
-    def _use(self, made: Made, test: Sequence[Example]) -> Use:
-        """What single rows take, once the test rows have been answered."""
-        renderer = self._prepared.renderer
+    def _use(self, made: Made, test: Sequence[Example], first: SeedRecord) -> Use:
+        """What single rows take, once the test rows have been answered, as by the first of the seeds."""
+        renderer, has_tags = self._prepared.renderer, self._prepared.task.has_tags
+        rows = [test[place] for place in range(min(_TIMED_CALLS, len(test)))]
+        said = {id(row): text for row, text in zip(rows, first.predictions, strict=False)}
 
-        def count_tokens(row: Example, answered: object) -> tuple[int, int]:
-            if made.prompt_tokens is None:
-                return 0, 0
+        def count_tokens(row: Example) -> tuple[int, int]:
+            assert made.prompt_tokens is not None
             read = made.prompt_tokens + len(renderer.row_ids(row))
-            return read, 0 if self._prepared.task.has_tags else len(renderer.answer_ids(_said(answered)))
+            return read, 0 if has_tags else len(renderer.answer_ids(said[id(row)]))
 
         return measure_use(
-            made.respond or made.answers[min(made.answers)],
-            test,
-            count_tokens=count_tokens,
-            num_calls=min(_TIMED_CALLS, len(test)),
+            made.respond or made.answers[first.seed],
+            rows,
+            count_tokens=None if made.prompt_tokens is None else count_tokens,
+            num_calls=len(rows),
+            device=self._model.device,
         )
 
     def _at_size(self, size: int, folder: ComparisonFolder) -> list[ContestantRecord]:
@@ -340,7 +341,6 @@ def _load(options: ComparisonOptions, resume: ComparisonFolder | None, sink: Eve
 
 
 def _cost(made: Made, spent: Spent, use: Use) -> CostRecord:
-    reads = made.prompt_tokens is not None
     return CostRecord(
         seconds=spent.seconds,
         seconds_to_best=made.seconds_to_best,
@@ -353,20 +353,10 @@ def _cost(made: Made, spent: Spent, use: Use) -> CostRecord:
         num_calls=use.num_calls,
         latency_p50_seconds=use.latency_p50_seconds,
         latency_p95_seconds=use.latency_p95_seconds,
-        tokens_per_second=use.tokens_per_second if reads else None,
-        input_tokens_per_call=use.input_tokens_per_call if reads else None,
-        output_tokens_per_call=use.output_tokens_per_call if reads else None,
+        tokens_per_second=use.tokens_per_second,
+        input_tokens_per_call=use.input_tokens_per_call,
+        output_tokens_per_call=use.output_tokens_per_call,
     )
-
-
-def _said(answered: object) -> str:
-    """The answer to the only row."""
-    if isinstance(answered, Evaluation):
-        return answered.predictions[0]
-    assert isinstance(answered, Sequence)
-    first = answered[0]
-    assert isinstance(first, Prediction)
-    return first.text
 
 
 def _clock(seconds: float) -> str:

@@ -33,7 +33,6 @@ from tuningfork.tuning.weights.low_rank import WithLowRank
 from tuningfork.types import TrainingRow
 
 _RUNGS = (0.25, 0.5, 1.0)
-_MORE_SEEDS = "more seeds"
 
 
 @dataclass(frozen=True)
@@ -162,19 +161,21 @@ class Search:
         others = _with_seeds(winner.candidate, beside[: options.num_seeds - 1])
         seeds = [winner]
         if others:
-            seeds += self._stage(_MORE_SEEDS, others, steps)
+            seeds += self._stage("more seeds", others, steps, may_stop=False)
         seeds.sort(key=lambda outcome: outcome.rank, reverse=True)
         return SearchResult(winner, [outcome.trainings[0] for outcome in seeds])
 
-    def _stage(self, name: str, candidates: Sequence[Candidate], until: int) -> list[CandidateOutcome]:
-        """Train `candidates` up to a step, and rank them."""
+    def _stage(
+        self, name: str, candidates: Sequence[Candidate], until: int, *, may_stop: bool = True
+    ) -> list[CandidateOutcome]:
+        """Train `candidates` up to a step, and rank them; some are left out if it `may_stop` and must."""
         going = [candidate for candidate in candidates if not self._has_stalled(candidate)]
         before = {candidate.name: self.outcomes.get(candidate.name) for candidate in going}
         done = sum(outcome.until_step for outcome in before.values() if outcome is not None)
         total = (until * len(going) - done) * self._space.num_folds
         self._sink.emit(StageStarted(name, total, "steps"))
         jobs = [job for candidate in going for job in self._jobs(candidate)]
-        trained = self._train(jobs, until, may_stop=name != _MORE_SEEDS)
+        trained = self._train_in_time(jobs, until) if may_stop else dict(enumerate(self._train(jobs, until)))
         by_place = iter(range(len(jobs)))
         for candidate in going:
             places = list(islice(by_place, self._space.num_folds))
@@ -226,34 +227,40 @@ class Search:
         count = self._space.options.num_seeds if steps else 1
         seeds = _with_seeds(renamed, range(first, first + count))
         self._sink.emit(StageStarted("train on all rows", steps * len(seeds), "steps"))
-        trained = self._train([_Job(candidate, rows, None) for candidate in seeds], steps)
-        outcomes = [trained[place] for place in range(len(seeds))]
+        outcomes = self._train([_Job(candidate, rows, None) for candidate in seeds], steps)
         self._sink.emit(StageFinished("train on all rows", sum(o.progress.seconds for o in outcomes)))
         return outcomes
 
-    def _train(
-        self, jobs: Sequence[_Job], until: int, *, may_stop: bool = False
-    ) -> dict[int, TrainingOutcome]:
-        """Train up to a step, as many side by side as the options allow; the outcomes by place in `jobs`.
+    def _train(self, jobs: Sequence[_Job], until: int) -> list[TrainingOutcome]:
+        """Train up to a step, as many side by side as the options allow."""
+        outcomes: dict[int, TrainingOutcome] = {}
+        for bank in self._banks(jobs):
+            outcomes.update(self._train_bank(jobs, bank, until))
+        return [outcomes[place] for place in range(len(jobs))]
 
-        Where it `may_stop`, banks are left out when time is up: never the first candidate that is judged, and
-        never what stands at that step already.
+    def _train_in_time(self, jobs: Sequence[_Job], until: int) -> dict[int, TrainingOutcome]:
+        """As `_train`, by place in `jobs`, but without banks whose turn comes when time is up.
+
+        The first candidate that is judged is never left out, and neither is what stands at that step already.
         """
         outcomes: dict[int, TrainingOutcome] = {}
         for bank in self._banks(jobs):
-            is_judged = bool(self.outcomes) or len(outcomes) >= self._space.num_folds
-            if may_stop and is_judged and self._is_time_up(outcomes.values(), until):
-                going = [jobs[place] for place in bank]
-                if not all(self._stands_at(job.candidate, until) for job in going):
-                    continue
-            trained = train_bank(
-                [self._assignment(jobs[place]) for place in bank],
-                metric=self._space.metric,
-                sink=self._sink,
-                until_step=until,
-            )
-            outcomes.update(zip(bank, trained, strict=True))
+            has_judged = bool(self.outcomes) or len(outcomes) >= self._space.num_folds
+            is_up = has_judged and self._is_time_up(outcomes.values(), until)
+            if not is_up or all(self._stands_at(jobs[place].candidate, until) for place in bank):
+                outcomes.update(self._train_bank(jobs, bank, until))
         return outcomes
+
+    def _train_bank(
+        self, jobs: Sequence[_Job], bank: Sequence[int], until: int
+    ) -> dict[int, TrainingOutcome]:
+        trained = train_bank(
+            [self._assignment(jobs[place]) for place in bank],
+            metric=self._space.metric,
+            sink=self._sink,
+            until_step=until,
+        )
+        return dict(zip(bank, trained, strict=True))
 
     def _is_time_up(self, trained: Iterable[TrainingOutcome], until: int) -> bool:
         """Whether the budget has no more time than the seeds of a winner will take."""

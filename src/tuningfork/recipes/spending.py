@@ -15,6 +15,7 @@ from tuningfork.atomic import write_text
 from tuningfork.errors import RunError
 from tuningfork.evaluation.cost import Spent, metering
 from tuningfork.events import Event
+from tuningfork.models.machine import peak_memory_bytes
 
 _FILE = "spent.json"
 _SECONDS_BETWEEN_WRITES = 1.0
@@ -60,29 +61,36 @@ class Ledger:
     def __init__(self, work: Path, device: torch.device) -> None:
         self._path = work / _FILE
         self._before = _read(self._path)
-        self._meter = metering(device)
-        self._written = time.perf_counter()
+        self._device = device
+        self._metering = metering(device)
         self.spent = self._before
         """Of all sessions, as of the last time it was written down."""
 
     def __enter__(self) -> Self:
-        self._running = self._meter.__enter__()
+        self._meter = self._metering.__enter__()
+        self._started = self._written = time.perf_counter()
+        self._processor_started = time.process_time()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._meter.__exit__(kind, error, trace)
-        self._write()
+        self._metering.__exit__(kind, error, trace)
+        self._write(self._meter.spent)
 
     def emit(self, event: Event) -> None:
         """Write down what was spent until now, if that was some time ago."""
-        if time.perf_counter() - self._written >= _SECONDS_BETWEEN_WRITES:
-            self._write()
+        now = time.perf_counter()
+        if now - self._written < _SECONDS_BETWEEN_WRITES:
+            return
+        # The meter says what it found when it is closed; until then this is what can be read of it.
+        processor_seconds = time.process_time() - self._processor_started
+        peak = peak_memory_bytes(self._device)
+        self._write(Spent(now - self._started, processor_seconds, None, None, peak))
 
-    def _write(self) -> None:
+    def _write(self, now: Spent) -> None:
         self._written = time.perf_counter()
-        self.spent = _together(self._before, self._running.spent)
+        self.spent = _together(self._before, now)
         write_text(self._path, json.dumps(asdict(self.spent)))
 
 
