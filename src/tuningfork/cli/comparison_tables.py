@@ -47,6 +47,7 @@ def print_comparison(console: Console, record: ComparisonRecord, folder: Compari
     console.print(f"{record.seconds:.0f} s in all.", style="dim", highlight=False)
     if record.curves:
         console.print()
+        console.print(f"{record.metric} by number of examples", highlight=False)
         console.print(_curves_table(record))
     console.print()
     for label, name in (("Figures", "comparison.json"), ("Report", "report.html"), ("Report", "report.md")):
@@ -100,14 +101,7 @@ def _interval(one: ContestantRecord, digits: int) -> str:
 
 
 def _curves_table(record: ComparisonRecord) -> Table:
-    table = Table(
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        title=f"{record.metric} by number of examples",
-        title_justify="left",
-    )
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("", max_width=_NAME_WIDTH)
     sizes = sorted({point.num_train for point in record.curves})
     for count in sizes:

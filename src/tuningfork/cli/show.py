@@ -20,9 +20,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a run: its figures, candidates and answers; or a comparison; or list the runs there are."""
-    from tuningfork.cli.showing import list_runs, show_run
+    from tuningfork.cli.showing import list_runs, show_folder
 
     if run_path is None:
         list_runs(runs, as_json=as_json)
     else:
-        show_run(run_path, answers=answers, as_json=as_json)
+        show_folder(run_path, answers=answers, as_json=as_json)

@@ -15,11 +15,16 @@ from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import PromptRecord, RunRecord, TuneResult
 
 
-def show_run(path: Path, *, answers: int, as_json: bool) -> None:
-    """Print the run, or the comparison, at `path`."""
+def show_folder(path: Path, *, answers: int, as_json: bool) -> None:
+    """Print the run or the comparison at `path`."""
     if is_comparison(path):
         show_comparison(Console(), ComparisonFolder(path), as_json=as_json)
-        return
+    else:
+        show_run(path, answers=answers, as_json=as_json)
+
+
+def show_run(path: Path, *, answers: int, as_json: bool) -> None:
+    """Print the run at `path`."""
     folder = RunFolder.open(path)
     record = folder.record
     if as_json:
