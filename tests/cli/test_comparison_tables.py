@@ -62,6 +62,13 @@ def test_each_verdict_has_its_mark_and_the_best_comes_first(tmp_path: Path) -> N
     assert next(line for line in backwards if "[0.12,0.99]" in line).startswith("text prompt")
 
 
+def test_the_gain_is_that_over_the_text_prompt(tmp_path: Path) -> None:
+    record = comparison(TEXT, *OTHERS)
+    between = record.differences[0].model_copy(update={"baseline": "LoRA", "mean": 0.5})
+    shown = printed(tmp_path, TEXT, *OTHERS, differences=(*record.differences, between))
+    assert not any("+0.500" in line for line in shown)
+
+
 def test_curves_are_a_table_by_size(tmp_path: Path) -> None:
     points = (*curve("text prompt", 0.25, 0.25), *curve("idpg", 0.125))
     shown = [line.rstrip() for line in printed(tmp_path, TEXT, *OTHERS, curves=points)]
