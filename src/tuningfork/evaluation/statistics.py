@@ -10,14 +10,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import stats
 
 from tuningfork.evaluation.pivots import (
     AllEqual,
     Hull,
     MidP,
     Pivot,
-    Resampled,
     Score,
     Scores,
     Student,
@@ -25,20 +24,15 @@ from tuningfork.evaluation.pivots import (
     equivalence_p,
 )
 from tuningfork.evaluation.pivots import Interval as Interval
+from tuningfork.evaluation.resampling import MOST_ROWS_TO_RESAMPLE, resampled_rows
 from tuningfork.evaluation.sample_size import (
     MOST_ROWS_WORTH_NAMING,
-    NEGLIGIBLE,
     are_equal,
     needed_rows,
     rounded_up,
 )
 
 Verdict = Literal["better", "worse", "equivalent", "not enough data"]
-
-RESAMPLES = 4999
-_MOST_SCORES_TO_RESAMPLE = 2000
-"""Above this, Student's interval alone is used: both agree there, and each resample costs n."""
-_SCORES_PER_BATCH = 2**19
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +210,7 @@ def paired_difference(
         interval=interval,
         equivalence_interval=narrower,
         margin=margin,
-        mcnemar_p=_mcnemar_p(len(better), len(worse)) if is_pass_fail else None,
+        mcnemar_p=mcnemar_p(len(better), len(worse)) if is_pass_fail else None,
         flips_better=better,
         flips_worse=worse,
         verdict=verdict,
@@ -272,8 +266,8 @@ def mean_pivot(values: Scores, bounds: tuple[float, float], rng: np.random.Gener
     if are_equal(values):
         return AllEqual(mean, n, *bounds)
     parts: list[Pivot] = [_student(values)]
-    if n <= _MOST_SCORES_TO_RESAMPLE:
-        parts.append(_resampled(values, rng))
+    if n <= MOST_ROWS_TO_RESAMPLE:
+        parts.append(resampled_rows(values, rng))
     return Hull(parts, *bounds)
 
 
@@ -314,27 +308,8 @@ def _student(values: Scores) -> Student:
     return Student(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), n - 1)
 
 
-def _resampled(values: Scores, rng: np.random.Generator) -> Resampled:
-    n, mean = len(values), float(values.mean())
-    batch = max(1, _SCORES_PER_BATCH // n)
-    sizes = [min(batch, RESAMPLES - done) for done in range(0, RESAMPLES, batch)]
-    drawn = [values[rng.integers(0, n, (size, n), dtype=np.uint16)].mean(axis=1) for size in sizes]
-    centred = values - mean
-    acceleration = float((centred**3).sum() / (6 * np.square(centred).sum() ** 1.5))
-    return bca(mean, np.concatenate(drawn), acceleration, math.sqrt(n / (n - 1)), n - 1)
-
-
-def bca(mean: float, resamples: Scores, acceleration: float, stretch: float, freedom: float) -> Resampled:
-    """The BCa bootstrap of a mean, its bias being the share of the resamples below it."""
-    # Summing in another order moves resamples that equal the mean off it.
-    near = NEGLIGIBLE * max(1.0, float(np.abs(resamples).max()))
-    below, up_to = ((resamples < mean + shift).mean() for shift in (-near, near))
-    share = np.clip((below + up_to) / 2, 0.5 / len(resamples), 1 - 0.5 / len(resamples))
-    bias = float(special.ndtri(share))
-    return Resampled(mean, np.sort(resamples), bias, acceleration, stretch, freedom)
-
-
-def _mcnemar_p(better: int, worse: int) -> float:
+def mcnemar_p(better: int, worse: int) -> float:
+    """The p of the exact McNemar test of so many flips either way."""
     discordant = better + worse
     return float(stats.binomtest(better, discordant).pvalue) if discordant else 1.0
 
