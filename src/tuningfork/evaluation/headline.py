@@ -10,7 +10,6 @@ from tuningfork.evaluation.sample_size import MOST_ROWS_WORTH_NAMING, rounded_up
 
 _MOST_NAMES = 3
 _ROWS_THAT_SHOW_A_DIGIT_MORE = 1000
-_NO_MODEL = ", which uses no language model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +118,14 @@ def _against_others(findings: Findings, best: str) -> list[str]:
     subject = _in_text(best)
     sentences = []
     if unclear:
-        each = [f"{_called(findings, name)} ({_needed(verdicts[name])})" for name in unclear[:_MOST_NAMES]]
+        each = [_in_a_list(findings, name, _needed(verdicts[name])) for name in unclear[:_MOST_NAMES]]
         sentences.append(f"There is not enough data to tell {subject} from {_listed(each, len(unclear))}.")
     if equal:
-        each = [_called(findings, name) for name in equal[:_MOST_NAMES]]
+        each = [_in_a_list(findings, name) for name in equal[:_MOST_NAMES]]
         margin = verdicts[equal[0]].margin
         sentences.append(f"As good within the margin of {margin:g}: {_listed(each, len(equal))}.")
     if others and not unclear and not equal:
-        rest = "all others" if len(others) > 1 else _called(findings, others[0])
+        rest = "all others" if len(others) > 1 else _in_a_list(findings, others[0])
         sentences.append(f"{subject} is better than {rest}.")
     return sentences
 
@@ -178,7 +177,13 @@ def _needed(found: DifferenceRecord) -> str:
 
 def _called(findings: Findings, name: str) -> str:
     is_classical = findings.contestants[name].family == "classical"
-    return _in_text(name) + (f"{_NO_MODEL}," if is_classical else "")
+    return _in_text(name) + (", which uses no language model," if is_classical else "")
+
+
+def _in_a_list(findings: Findings, name: str, *remarks: str) -> str:
+    if findings.contestants[name].family == "classical":
+        remarks = ("uses no language model", *remarks)
+    return f"{_in_text(name)} ({'; '.join(remarks)})" if remarks else _in_text(name)
 
 
 def _in_text(name: str) -> str:

@@ -11,12 +11,14 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, special
 
 Scores = NDArray[np.float64]
 
-_HALVINGS = 60
-"""Of a range, to find the end of an interval: as far as a double can tell."""
+_EXACT = 1e-13
+"""How far the end of an interval may be off."""
+_STEEP = 1e6
+"""Stands for infinity where a root is searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +176,8 @@ class Score:
         """All differences that the score test does not reject."""
         quantile = t_quantile(level, self.num_rows - 1)
         mean = (self.wins - self.losses) / self.num_rows
-        low = _last_true(lambda value: self._statistic(value) <= quantile, mean, -1.0)
-        high = _last_true(lambda value: self._statistic(value) >= -quantile, mean, 1.0)
+        low = _edge(lambda value: self._statistic(value) - quantile, mean, -1.0)
+        high = _edge(lambda value: -self._statistic(value) - quantile, mean, 1.0)
         return Interval(low, high, level)
 
     def p_value(self, null: float) -> float:
@@ -214,8 +216,8 @@ class MidP:
         tail = 0.5 - level / 2
         mean = (self.wins - self.losses) / self.num_rows
         rate = (self.wins + self.losses) / self.num_rows
-        low = _last_true(lambda value: self._tail(value, 1) >= tail, mean, -rate)
-        high = _last_true(lambda value: self._tail(value, -1) >= tail, mean, rate)
+        low = _edge(lambda value: tail - self._tail(value, 1), mean, -rate)
+        high = _edge(lambda value: tail - self._tail(value, -1), mean, rate)
         return Interval(low, high, level)
 
     def p_value(self, null: float) -> float:
@@ -230,8 +232,9 @@ class MidP:
         flips = self.wins + self.losses
         count = self.wins if sign > 0 else self.losses
         share = (sign * null * self.num_rows / flips + 1) / 2
-        if not 0 < share < 1:
-            return float(share >= 1)
+        if not -_EXACT <= share <= 1 + _EXACT:
+            return float(share > 1)
+        share = min(max(share, 0.0), 1.0)
         above = float(special.betainc(count + 1, flips - count, share)) if count < flips else 0.0
         from_here = float(special.betainc(count, flips - count + 1, share)) if count else 1.0
         return (above + from_here) / 2
@@ -289,15 +292,8 @@ def _share_up_to(resamples: Scores, value: float) -> float:
     return (count - 1 + (value - before) / (after - before)) / (len(resamples) - 1)
 
 
-def _last_true(holds: Callable[[float], bool], start: float, end: float) -> float:
-    """The value nearest to `end` that holds, going from `start`, which does."""
-    if holds(end):
+def _edge(excess: Callable[[float], float], start: float, end: float) -> float:
+    """Where `excess` turns positive, going from `start` to `end`; `end` if it never does."""
+    if excess(end) <= 0:
         return end
-    inside, outside = start, end
-    for _ in range(_HALVINGS):
-        middle = (inside + outside) / 2
-        if holds(middle):
-            inside = middle
-        else:
-            outside = middle
-    return inside
+    return float(optimize.brentq(lambda value: min(excess(value), _STEEP), start, end, xtol=_EXACT))

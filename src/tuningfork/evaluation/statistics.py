@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 from tuningfork.evaluation.pivots import (
     AllEqual,
@@ -310,8 +310,7 @@ def _student(values: Scores) -> Student:
 
 def mcnemar_p(better: int, worse: int) -> float:
     """The p of the exact McNemar test of so many flips either way."""
-    discordant = better + worse
-    return float(stats.binomtest(better, discordant).pvalue) if discordant else 1.0
+    return min(1.0, 2 * float(special.bdtr(min(better, worse), better + worse, 0.5)))
 
 
 def _digits(difference: PairedDifference) -> int:

@@ -139,10 +139,9 @@ def seeds_difference(
     ours, theirs = _as_matrix(candidate), _as_matrix(baseline)
     if ours.shape[1] != theirs.shape[1]:
         raise ValueError(f"paired scores need the same rows, found {ours.shape[1]} and {theirs.shape[1]}")
-    if bounds is not None and not all(
-        bounds[0] <= side.min() and side.max() <= bounds[1] for side in (ours, theirs)
-    ):
-        raise ValueError(f"scores must lie in {bounds[0]}..{bounds[1]}")
+    low, high = min(ours.min(), theirs.min()), max(ours.max(), theirs.max())
+    if bounds is not None and (low < bounds[0] or high > bounds[1]):
+        raise ValueError(f"scores must lie in {bounds[0]}..{bounds[1]}, found {low:g}..{high:g}")
     own, other = ours.mean(axis=0), theirs.mean(axis=0)
     # One row shows no range, however many seeds answered it.
     is_one_row = len(own) == 1
