@@ -118,6 +118,9 @@ class DifferenceRecord(ComparisonPart):
     verdict: Verdict
     """After the correction."""
     needed_rows: int | None = None
+    """Test rows that would decide it, with as many seeds."""
+    needed_seeds: int | None = None
+    """Seeds that would decide it, with as many rows; None where seeds are not what stands in the way."""
     flips_better: tuple[int, ...] = ()
     """Test rows where the candidate did better, by its mean over seeds."""
     flips_worse: tuple[int, ...] = ()
