@@ -40,6 +40,10 @@ def test_it_opens_with_the_verdict_and_names_every_figure(tmp_path: Path) -> Non
     assert "Test set read for the first time by runs in this folder." in shown
     assert any(line.startswith("Figures   ") and line.endswith("comparison.json") for line in shown)
     assert not any(line.startswith("Report") for line in shown)
+    (tmp_path / "report.html").write_text("<html></html>")
+    assert any(
+        line.startswith("Report    ") and line.endswith("report.html") for line in printed(tmp_path, TEXT)
+    )
 
 
 def test_it_fits_80_columns_with_the_longest_names_and_figures(tmp_path: Path) -> None:
