@@ -130,7 +130,7 @@ def test_killed_comparison_goes_on_and_is_the_same_in_all_but_times(model: Path,
 
 
 _TIMES = {"seconds", "seconds_to_best", "processor_seconds", "latency_p50_seconds", "latency_p95_seconds"}
-_OF_THE_MACHINE = {"tokens_per_second", "peak_memory_bytes", "energy_joules", "created"}
+_OF_THE_MACHINE = {"tokens_per_second", "peak_memory_bytes", "energy_joules", "created", "command"}
 
 
 def timeless(comparison: Path) -> Any:
