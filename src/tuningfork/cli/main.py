@@ -10,6 +10,7 @@ import typer
 
 from tuningfork import __version__
 from tuningfork.cli import (
+    compare,
     compose,
     demo,
     doctor,
@@ -73,6 +74,7 @@ for name, command in (
     ("init", init.init),
     ("tune", tune.tune),
     ("tune-shared", tune_shared.tune_shared),
+    ("compare", compare.compare),
     ("instruct", instruct.instruct),
     ("run", run.run),
     ("predict", predict.predict),
