@@ -39,7 +39,7 @@ def test_the_whole_network_is_stored_for_each_seed_and_no_checkpoint_stays(
     ]  # fmt: skip
     assert made.trained_parameters == model.num_parameters
     assert 4 * model.num_parameters < made.stored_bytes < 4 * model.num_parameters + 4000
-    assert made.setting["trained_in"] == "float32"
+    assert made.setting["trained in"] == "float32"
     assert made.prompt_tokens == len(arena.prepared.renderer.prefix_ids)
     base = dict(cast(nn.Module, model.network).named_parameters())
     for seed in (0, 1):
@@ -77,13 +77,13 @@ def test_rate_and_step_are_chosen_as_the_search_of_prompts_chooses(
     made = FAST.make(arena_of(model, tasks["classification"], sink=sink), tmp_path)
     (search,) = searches
     best = max(search.outcomes.values(), key=lambda outcome: outcome.rank)
-    assert made.setting["learning_rate"] == best.candidate.arguments.learning_rate
+    assert made.setting["learning rate"] == best.candidate.arguments.learning_rate
     assert (made.setting["steps"], made.validation) == (best.best_step, best.best)
     assert {len(outcome.trainings) for outcome in search.outcomes.values()} == {3}
     last = {
         e.candidate: e.step for e in sink.events if isinstance(e, StepFinished) and "-all-" in e.candidate
     }
-    rate = f"{made.setting['learning_rate']:g}"
+    rate = f"{made.setting['learning rate']:g}"
     assert last == {f"full-lr{rate}-all-seed{seed}": best.best_step for seed in (0, 1)}
     counts = sorted(map(len, RATES_OF_PROMPTS.values()))
     assert len(FullFineTuning().learning_rates) >= counts[len(counts) // 2]

@@ -35,7 +35,7 @@ def test_every_rate_is_tried_on_every_fold_and_the_chosen_one_is_trained_with_ev
     names = {event.candidate for event in sink.events if isinstance(event, StepFinished)}
     rates = [f"{rate:g}" for rate in LEARNING_RATES]
     assert names >= {f"lora8-lr{rate}-fold{fold}-seed0" for rate in rates for fold in (1, 2, 3)}
-    chosen = f"{made.setting['learning_rate']:g}"
+    chosen = f"{made.setting['learning rate']:g}"
     assert names >= {f"lora8-lr{chosen}-all-seed{seed}" for seed in (0, 1)}
     assert (made.setting["rank"], made.setting["alpha"]) == (8, 16.0)
     layers = {name: layer for name, layer in model.network.named_modules() if name != "lm_head"}
@@ -74,7 +74,7 @@ def test_options_name_another_rank_or_other_layers(
     arena = arena_of(model, tasks["classification"], OPTIONS.model_copy(update=changes))
     assert LowRank().reason_to_leave_out(arena) is None
     made = LowRank().make(arena, tmp_path)
-    assert (made.setting["rank"], made.setting["alpha"], made.setting["learning_rate"]) == (2, 4.0, 0.02)
+    assert (made.setting["rank"], made.setting["alpha"], made.setting["learning rate"]) == (2, 4.0, 0.02)
     assert made.trained_parameters == 2 * 2 * (32 + 32)
 
 

@@ -71,6 +71,12 @@ def text_candidate(space: SearchSpace) -> Candidate:
     )
 
 
+def search_setting(num_candidates: int, num_cut_short: int) -> dict[str, int]:
+    """What a report says of how widely was searched."""
+    cut_short = {"cut short by the budget": num_cut_short} if num_cut_short else {}
+    return {"candidates": num_candidates, **cut_short}
+
+
 def seconds_to_best(progress: Progress) -> float:
     """Time of a training until the step that is kept, as if all its steps took alike."""
     kept = progress.step if progress.best is None else progress.best_step

@@ -1,9 +1,8 @@
-"""What needs no language model: a linear classifier on counted words, or the most frequent tag."""
+"""What needs no language model: a linear classifier on counted words."""
 
 import json
 import time
 from collections.abc import Sequence
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,10 +14,8 @@ from safetensors.numpy import save_file
 from tuningfork.atomic import replacing
 from tuningfork.data.example import Example
 from tuningfork.evaluation.comparison import Family
-from tuningfork.evaluation.evaluate import Evaluation
-from tuningfork.evaluation.tagging import evaluator_for
+from tuningfork.evaluation.evaluate import Evaluation, Prediction
 from tuningfork.recipes.contestants.contestant import Arena, Made
-from tuningfork.recipes.most_frequent_tag import baseline_prefix
 from tuningfork.recipes.preparation import Prepared
 from tuningfork.tasks.metrics import get_metric
 from tuningfork.training.checkpoint import Validation, pooled
@@ -54,7 +51,7 @@ class ClassicalBaseline:
         """Why it cannot take part: it tells labels apart and can say nothing else."""
         task = arena.prepared.task
         if task.has_tags:
-            return "words are tagged, where the most frequent tag is the classical baseline"
+            return "words are tagged; the most frequent tag is the baseline, in place of the text prompt"
         return None if task.labels is not None else "answers are not labels"
 
     def make(self, arena: Arena, work: Path) -> Made:
@@ -77,33 +74,17 @@ class ClassicalBaseline:
         seconds = time.perf_counter() - started
         return Made(
             answers={arena.options.seed: model.evaluate},
-            setting={"features": features, "C": strength, "terms": model.num_terms},
+            setting={
+                "features": features,
+                "C": strength,
+                "terms": model.num_terms,
+                "candidates": len(settings),
+            },
             validation=validations[best],
             seconds_to_best=seconds,
             trained_parameters=model.num_parameters,
             stored_bytes=model.save(work / "classical.safetensors"),
-        )
-
-
-class MostFrequentTag:
-    """The tag that most words of the training rows have, for every word: what tagging is measured against."""
-
-    name: ClassVar[str] = "most frequent tag"
-    family: ClassVar[Family] = "classical"
-
-    def reason_to_leave_out(self, arena: Arena) -> str | None:
-        """Why it cannot take part: no words are tagged."""
-        return None if arena.prepared.task.has_tags else "answers are not tags of words"
-
-    def make(self, arena: Arena, work: Path) -> Made:
-        """Count the tags of the training rows."""
-        prepared, model = arena.prepared, arena.model
-        evaluator = evaluator_for(model, prepared.task, prepared.renderer)
-        num_tags = len(prepared.task.labels or {})
-        return Made(
-            answers={arena.options.seed: partial(evaluator.evaluate, baseline_prefix(prepared, model))},
-            trained_parameters=num_tags,
-            stored_bytes=4 * num_tags,
+            respond=model.respond,
         )
 
 
@@ -170,6 +151,13 @@ class _TextClassifier:
             log_losses.tolist(),
             time.perf_counter() - started,
         )
+
+    def respond(self, examples: Sequence[Example]) -> list[Prediction]:
+        """What the classifier answers; targets are not looked at."""
+        return [
+            Prediction(self._labels[row.argmax()], dict(zip(self._labels, row.tolist(), strict=True)))
+            for row in self.probabilities(examples)
+        ]
 
     def save(self, path: Path) -> int:
         """Write all that is needed to answer to `path`; return its size in bytes."""

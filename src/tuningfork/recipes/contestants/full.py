@@ -18,7 +18,7 @@ from tuningfork.atomic import replacing, write_text
 from tuningfork.data.example import Example
 from tuningfork.errors import RunError
 from tuningfork.evaluation.comparison import Family
-from tuningfork.evaluation.evaluate import Evaluation, Evaluator
+from tuningfork.evaluation.evaluate import Evaluation, Evaluator, Prediction
 from tuningfork.evaluation.tagging import evaluator_for
 from tuningfork.events import StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
@@ -28,6 +28,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.machine import available_memory_bytes
 from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.contestants.behind_text import (
+    search_setting,
     seconds_to_best,
     space_behind_text,
     text_candidate,
@@ -36,6 +37,7 @@ from tuningfork.recipes.contestants.behind_text import (
 from tuningfork.recipes.contestants.contestant import Arena, Made
 from tuningfork.recipes.search import Search, refit_candidates, with_seeds
 from tuningfork.recipes.search_space import SearchSpace
+from tuningfork.recipes.spending import budget_of
 from tuningfork.training.checkpoint import Validation
 from tuningfork.training.loop import Candidate, Training, train
 from tuningfork.tuning.weights.whole import WholeNetwork
@@ -57,6 +59,8 @@ class _Choice(BaseModel):
     learning_rate: float
     steps: int
     validation: Validation
+    num_cut_short: int
+    """Candidates that were not trained as far as they were to be, because time was up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,10 @@ class FullFineTuning:
             return f"training all weights takes {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free"
         return None
 
+    def num_trainings(self, arena: Arena) -> int:
+        """Every rate in every fold, and the seeds."""
+        return len(self.learning_rates) * len(arena.prepared.folds) + arena.options.num_seeds
+
     def make(self, arena: Arena, work: Path) -> Made:
         """Choose the rate and the step on held-out rows, and train every seed.
 
@@ -104,12 +112,18 @@ class FullFineTuning:
         described = kept.described(min(paths))
         return Made(
             answers={seed: partial(kept.evaluate, seed) for seed in paths},
-            setting={"learning_rate": chosen.learning_rate, "steps": chosen.steps, "trained_in": "float32"},
+            setting={
+                "learning rate": chosen.learning_rate,
+                "steps": chosen.steps,
+                "trained in": "float32",
+                **search_setting(len(candidates), chosen.num_cut_short),
+            },
             validation=chosen.validation,
             seconds_to_best=float(described["seconds_to_best"]),
             trained_parameters=int(described["trained_parameters"]),
             stored_bytes=first.stat().st_size,
             prompt_tokens=len(space.text_ids),
+            respond=partial(kept.respond, min(paths)),
         )
 
 
@@ -133,10 +147,18 @@ class _Kept:
 
     def evaluate(self, seed: int, examples: Sequence[Example]) -> Evaluation:
         """Answer `examples` with the weights of `seed`; they stay in memory until another seed is asked."""
+        evaluator, prefix = self._with_weights_of(seed)
+        return evaluator.evaluate(prefix, examples)
+
+    def respond(self, seed: int, examples: Sequence[Example]) -> list[Prediction]:
+        """What the weights of `seed` answer; targets are not looked at."""
+        evaluator, prefix = self._with_weights_of(seed)
+        return evaluator.predict(prefix, examples)
+
+    def _with_weights_of(self, seed: int) -> tuple[Evaluator, PrefixState]:
         if self._ready is None or self._ready[0] != seed:
             self._ready = (seed, *self._load(seed))
-        _, evaluator, prefix = self._ready
-        return evaluator.evaluate(prefix, examples)
+        return self._ready[1:]
 
     @torch.no_grad()
     def _load(self, seed: int) -> tuple[Evaluator, PrefixState]:
@@ -182,9 +204,14 @@ def _choose(space: SearchSpace, candidates: Sequence[Candidate], arena: Arena, f
         except (OSError, ValidationError, UnicodeDecodeError) as error:
             raise _damaged(path, error) from error
     _check_disk(space, len(candidates), folder.path)
-    winner = Search(space, folder, arena.sink).choose(candidates)
-    rate = winner.candidate.arguments.learning_rate
-    chosen = _Choice(learning_rate=rate, steps=winner.best_step, validation=winner.best)
+    search = Search(space, folder, arena.sink, budget=budget_of(arena.budget_seconds, folder.path))
+    winner = search.choose(candidates)
+    chosen = _Choice(
+        learning_rate=winner.candidate.arguments.learning_rate,
+        steps=winner.best_step,
+        validation=winner.best,
+        num_cut_short=len(search.cut_short),
+    )
     write_text(path, chosen.model_dump_json(indent=2))
     return chosen
 

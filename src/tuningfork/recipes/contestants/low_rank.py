@@ -10,13 +10,16 @@ import torch
 
 from tuningfork.errors import PromptError
 from tuningfork.evaluation.comparison import Family
+from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.evaluation.tagging import evaluator_for
 from tuningfork.library.formats.peft_lora import save_lora
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.artefacts import AdaptedPrompt
+from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.adapters import with_adapters
 from tuningfork.recipes.contestants.behind_text import (
+    search_setting,
     seconds_to_best,
     space_behind_text,
     text_candidate,
@@ -24,6 +27,7 @@ from tuningfork.recipes.contestants.behind_text import (
 )
 from tuningfork.recipes.contestants.contestant import Answer, Arena, Made
 from tuningfork.recipes.search import Search
+from tuningfork.recipes.spending import budget_of
 from tuningfork.training.loop import TrainingOutcome
 from tuningfork.tuning.weights.low_rank import WithLowRank
 
@@ -59,28 +63,39 @@ class LowRank:
             return str(error)
         return None
 
+    def num_trainings(self, arena: Arena) -> int:
+        """Every rate in every fold, and the seeds."""
+        num_rates = len(arena.options.lora_learning_rates or self.learning_rates)
+        return num_rates * len(arena.prepared.folds) + arena.options.num_seeds
+
     def make(self, arena: Arena, work: Path) -> Made:
         """Choose the rate and the step on held-out rows, and train every seed."""
         space = space_behind_text(arena.model, arena.prepared, _options(arena.options, self.learning_rates))
         candidates = with_adapters([], arena.model, space.options, text_candidate(space))
-        found = Search(space, RunFolder(work), arena.sink).run(candidates)
+        budget = budget_of(arena.budget_seconds, work)
+        search = Search(space, RunFolder(work), arena.sink, budget=budget)
+        found = search.run(candidates)
         by_seed = {outcome.candidate.arguments.seed: outcome for outcome in found.seeds}
         stored = {seed: _save(arena, by_seed[seed], work / f"adapter-seed{seed}") for seed in by_seed}
         first = by_seed[min(by_seed)]
         settings = cast(WithLowRank, first.candidate.method).settings
+        evaluator = evaluator_for(arena.model, arena.prepared.task, arena.prepared.renderer)
+        prefix = _prefix(arena, first)
         return Made(
-            answers={seed: _answer(arena, by_seed[seed]) for seed in sorted(by_seed)},
+            answers={seed: _answer(arena, evaluator, by_seed[seed]) for seed in sorted(by_seed)},
             setting={
-                "learning_rate": settings.learning_rate,
+                "learning rate": settings.learning_rate,
                 "steps": found.winner.best_step,
                 "rank": settings.rank,
                 "alpha": settings.alpha,
+                **search_setting(len(candidates), len(search.cut_short)),
             },
             validation=found.winner.best,
             seconds_to_best=seconds_to_best(first.progress),
             trained_parameters=first.num_trained_parameters,
             stored_bytes=stored[first.candidate.arguments.seed],
-            prompt_tokens=len(space.text_ids),
+            prompt_tokens=prefix.num_tokens,
+            respond=partial(evaluator.predict, prefix),
         )
 
 
@@ -98,10 +113,13 @@ def _options(options: TuneOptions, learning_rates: tuple[float, ...]) -> TuneOpt
     )
 
 
-def _answer(arena: Arena, outcome: TrainingOutcome) -> Answer:
-    evaluator = evaluator_for(arena.model, arena.prepared.task, arena.prepared.renderer)
-    with torch.no_grad():
-        return partial(evaluator.evaluate, arena.model.prefix([outcome.prompt]))
+def _answer(arena: Arena, evaluator: Evaluator, outcome: TrainingOutcome) -> Answer:
+    return lambda examples: evaluator.evaluate(_prefix(arena, outcome), examples)
+
+
+@torch.no_grad()
+def _prefix(arena: Arena, outcome: TrainingOutcome) -> PrefixState:
+    return arena.model.prefix([outcome.prompt])
 
 
 def _save(arena: Arena, outcome: TrainingOutcome, folder: Path) -> int:
