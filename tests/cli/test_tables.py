@@ -1,3 +1,4 @@
+import re
 from io import StringIO
 from typing import Any
 
@@ -5,7 +6,14 @@ import pytest
 from rich.console import Console
 
 from tuningfork.cli.tables import print_candidates, print_predictions, print_result, size
-from tuningfork.library.run_records import BandRecord, CandidateRecord, TuneResult, VerdictRecord, WayRecord
+from tuningfork.library.run_records import (
+    BandRecord,
+    CandidateRecord,
+    MetricRecord,
+    TuneResult,
+    VerdictRecord,
+    WayRecord,
+)
 
 # The widest figures there can be.
 WAYS = ("no prompt", "text prompt", "few-shot, 12 rows", "tuned prompt")
@@ -46,6 +54,25 @@ def test_widest_figures_stay_on_their_line_at_80_columns() -> None:
         (line,) = [line for line in lines if line.split()[:1] == name.split()[:1] and "[0.0" in line]
         for figure in (f"{100 - index:.1f}  [0.0, 100.0]", "12346", "123.5 GB", "12,345,678", "123 MB"):
             assert figure in line
+
+
+def test_further_metrics_stand_below_with_what_must_be_known() -> None:
+    ways = [
+        way.model_copy(
+            update={
+                "metrics": (
+                    MetricRecord(name="mcc", value=-0.25, digits=3, low=-1.0, high=0.5),
+                    MetricRecord(name="[b]mine:f", value=12.34, digits=1, note="[of chance]"),
+                )
+            }
+        )
+        for way in result().ways
+    ]
+    text = printed(print_result, result(ways=tuple(ways)), width=100)
+    assert re.search(r"mcc +\[b\]mine:f", text)
+    assert len(re.findall(r"^text prompt +-0\.250  \[-1\.000, 0\.500\] +12\.3 *$", text, re.MULTILINE)) == 1
+    assert "[b]mine:f of text prompt: [of chance]." in text
+    assert "mine" not in printed(print_result, result())
 
 
 def test_figures_that_do_not_exist_are_dashes() -> None:

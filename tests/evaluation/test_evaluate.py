@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,11 +9,14 @@ from tests.tiny_folder import build_byte_tokenizer
 from tests.tiny_models import build_network
 from tests.unpadded_reference import text_key_values
 from tuningfork.data.example import Example
-from tuningfork.evaluation.evaluate import Evaluation, Evaluator
+from tuningfork.errors import DataError, TaskError
+from tuningfork.evaluation.evaluate import Evaluation, Evaluator, label_probabilities, row_scores, scored
 from tuningfork.models.artefacts import HeadedPrefix
 from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.tasks.metrics import METRICS
 from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.split_metrics import SPLIT_METRICS
 from tuningfork.tasks.task import Task, TaskData
 from tuningfork.training.checkpoint import Validation
 
@@ -78,6 +82,9 @@ def test_labels_are_scored_as_one_row_at_a_time(model: FrozenModel, normalizatio
         )
         assert evaluation.log_losses[index] == pytest.approx(-math.log(shares[row.targets[0]]), abs=1e-3)
         assert evaluation.scores[index] == float(evaluation.predictions[index] == row.targets[0])
+        assert evaluation.probabilities is not None
+        in_order = [shares[label] for label in labelled.labels or ()]
+        assert evaluation.probabilities[index] == pytest.approx(in_order, abs=1e-4)
 
 
 @pytest.mark.parametrize("normalization", ["none", "mean"])
@@ -141,6 +148,58 @@ def test_predictions_need_no_targets(model: FrozenModel) -> None:
     prefix = model.prefix([renderer.prefix_ids])
     blind = [Example(inputs=row.inputs) for row in ROWS]
     assert evaluator.predict(prefix, blind) == evaluator.predict(prefix, ROWS)
+
+
+def test_probabilities_stand_in_the_order_of_the_task() -> None:
+    asked = task({"good": "good", "bad": "bad", "so": "so"})
+    shares = torch.tensor([[0.1, 0.7, 0.2]])
+    found = label_probabilities(asked, ("so", "good", "bad"), shares.log())
+    assert found == [pytest.approx([0.7, 0.2, 0.1])]
+
+
+def test_a_metric_of_the_split_is_no_mean_of_its_rows(
+    model: FrozenModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = task({"good": "good", "bad": "bad"}, metric="macro_f1")
+    renderer = RowRenderer(asked, model.tokenizer)
+    evaluator, prefix = Evaluator(model, asked, renderer), model.prefix([renderer.prefix_ids])
+    found = evaluator.evaluate(prefix, ROWS)
+    assert found.mean_score == SPLIT_METRICS["macro_f1"].of(found.answers)
+    assert found.scores == [
+        float(p == row.targets[0]) for p, row in zip(found.predictions, ROWS, strict=True)
+    ]
+    assert found.labels == ("good", "bad")
+    assert evaluator.validate(prefix, ROWS).metric == found.mean_score
+    # Folds are pooled by their means, which those of such a metric are not.
+    assert evaluator.validate(prefix, ROWS, generates=False).metric is None
+
+
+def test_answers_without_what_the_metric_needs_are_refused() -> None:
+    asked = task({"good": "good", "bad": "bad"}, metric="brier")
+    said = ["good"] * len(ROWS)
+    with pytest.raises(TaskError, match="metric: brier needs probabilities, which these answers do not have"):
+        scored(asked, ROWS, said, [0.0] * len(ROWS), 0.0)
+    found = scored(asked, ROWS, said, [0.0] * len(ROWS), 0.0, probabilities=[[0.5, 0.5]] * len(ROWS))
+    assert found.mean_score == pytest.approx(0.5)
+    assert found.scores == pytest.approx([0.5] * len(ROWS))
+
+
+def test_a_metric_that_fails_names_where_the_row_was_found() -> None:
+    extracting = task(None, type="extraction", metric="field_f1")
+    rows = [Example(inputs={"text": "x"}, targets=(t,), source=s) for t, s in (("{}", ""), ("no", "a.csv:3"))]
+    with pytest.raises(DataError, match="needs references in JSON"):
+        scored(extracting, rows, ["{}", "{}"], [0.0, 0.0], 0.0)
+    failing = replace(METRICS["accuracy"], score=_fail_at_bad)
+    with pytest.raises(TaskError, match=r"^a\.csv:3: it failed$"):
+        row_scores(failing, ["good", "bad"], [["good"], ["bad"]], ["", "a.csv:3"])
+    with pytest.raises(TaskError, match=r"^row 2: it failed$"):
+        row_scores(failing, ["good", "bad"], [["good"], ["bad"]])
+
+
+def _fail_at_bad(prediction: str, references: Sequence[str]) -> float:
+    if prediction == "bad":
+        raise TaskError("it failed")
+    return 1.0
 
 
 def test_means() -> None:

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from tuningfork.evaluation.evaluate import Evaluation
 from tuningfork.evaluation.pooled_scores import row_values, score_difference, score_interval
+from tuningfork.evaluation.split_scores import split_difference, split_interval
 from tuningfork.evaluation.statistics import mean_interval, paired_difference
 from tuningfork.tasks.metrics import get_metric
+from tuningfork.tasks.split_metrics import SplitMetric
 
 METRIC = get_metric("entity_f1")
 ROWS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 9)), min_size=2, max_size=20)
@@ -89,3 +91,25 @@ def test_no_interval_leaves_the_scores_there_are() -> None:
     assert -1.0 <= interval.low <= interval.high <= 1.0
     of_one = score_interval(ours, METRIC, rng())
     assert 0.0 <= of_one.low <= ours.mean_score <= of_one.high <= 1.0
+
+
+def test_a_margin_makes_equivalent_a_verdict() -> None:
+    rows = [0.0, 1.0] * 100
+    ours, theirs = evaluation([*rows, 1.0], None), evaluation([*rows, 0.0], None)
+    assert score_difference(ours, theirs, METRIC, rng()).verdict == "not enough data"
+    found = score_difference(ours, theirs, METRIC, rng(), margin=0.1)
+    assert (found.verdict, found.margin) == ("equivalent", 0.1)
+
+
+def test_metrics_of_a_split_get_intervals_of_their_own() -> None:
+    gold = ["a", "b"] * 20
+    one, other = (
+        Evaluation(said, [0.0] * 40, [0.1] * 40, 0.0, None, None, [[text] for text in gold], ("a", "b"))
+        for said in (gold[:30] + ["b"] * 10, ["a"] * 40)
+    )
+    mcc = get_metric("mcc")
+    assert isinstance(mcc, SplitMetric)
+    assert score_interval(one, mcc, rng()) == split_interval(mcc, [one.answers], rng())
+    found = score_difference(one, other, mcc, rng(), margin=0.1)
+    assert found == split_difference(mcc, [one.answers], [other.answers], rng(), margin=0.1)
+    assert found.verdict == "better"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -67,6 +68,22 @@ def test_the_verdict_is_on_the_way_that_is_named() -> None:
     assert (verdict.verdict, verdict.difference, verdict.num_rows) == ("better", 1.0, 30)
     assert verdict.sentence.startswith("The composed prompt is better than the text prompt")
     assert verdict_on("tuned prompt", evaluations, ACCURACY, seed=0).difference == 0.0
+
+
+def test_a_margin_and_further_metrics_are_reported() -> None:
+    evaluations = {
+        name: replace(answers(*scores), references=[["1"]] * 30)
+        for name, scores in ((TEXT_PROMPT, [1.0] * 30), ("tuned prompt", [1.0] * 30))
+    }
+    verdict = verdict_on("tuned prompt", evaluations, ACCURACY, seed=0, margin=0.2)
+    assert (verdict.verdict, verdict.margin) == ("equivalent", 0.2)
+    ways = [Way(name, partial(evaluations.__getitem__, name), 1.0, 2, 3, 4) for name in evaluations]
+    further = [get_metric(name) for name in ("chrf", "brier", "perplexity")]
+    records = way_records(ways, evaluations, ACCURACY, seed=0, further=further)
+    # Without probabilities there is no Brier score.
+    for record in records:
+        assert [(one.name, one.digits) for one in record.metrics] == [("chrf", 1), ("perplexity", 3)]
+        assert [one.value for one in record.metrics] == pytest.approx([100.0, 1.0])
 
 
 def test_answers_are_written_row_by_row(prepared: Prepared) -> None:

@@ -1,4 +1,8 @@
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +18,11 @@ from tuningfork.tasks.metrics import (
     field_f1,
     get_metric,
     token_f1,
+    valid_json,
 )
+from tuningfork.tasks.split_metrics import SPLIT_METRICS, SplitMetric
+
+METRICS_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 TEXT = st.text(max_size=30)
 JSON_VALUES = st.recursive(
@@ -108,8 +116,8 @@ def test_chrf_takes_the_best_reference() -> None:
 def test_an_unknown_metric_is_refused_with_a_hint() -> None:
     with pytest.raises(TaskError, match="unknown metric 'acuracy': did you mean 'accuracy'"):
         get_metric("acuracy")
-    with pytest.raises(TaskError, match="unknown metric 'bleu': known: 'accuracy', 'exact_match'"):
-        get_metric("bleu")
+    with pytest.raises(TaskError, match="unknown metric 'zz': known: 'accuracy', 'exact_match'"):
+        get_metric("zz")
 
 
 def test_metrics_are_found_by_their_own_name() -> None:
@@ -139,3 +147,31 @@ def test_answers_that_count_as_one(metric: str, ours: str, theirs: str, is_same:
     key = get_metric(metric).answer_key
     assert (key(ours) == key(theirs)) is is_same
     assert hash(key(ours)) is not None
+
+
+def test_the_page_of_metrics_lists_each_with_its_range_and_direction() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \|[^|]*\|[^|]*\| ([^|]+) \| (higher|lower) \|[^|]*\|$",
+        METRICS_PAGE.read_text("utf-8"),
+        re.MULTILINE,
+    )
+    known = {**METRICS, **SPLIT_METRICS}
+    assert [name for name, _, _ in rows] == [*METRICS, *SPLIT_METRICS]
+    for name, scale, direction in rows:
+        metric = known[name]
+        lowest = metric.minimum if isinstance(metric, SplitMetric) else 0
+        highest = f"{metric.maximum:,.0f}"
+        assert scale == f"{lowest:g} to {highest}", name
+        assert (direction == "higher") == metric.higher_is_better, name
+
+
+def test_an_answer_is_json_or_not() -> None:
+    assert valid_json('{"a": [1, null]}', ["other"]) == 1.0
+    assert valid_json("{'a': 1}", ["{}"]) == valid_json("NaN", ["{}"]) == valid_json("", ["{}"]) == 0.0
+
+
+def test_the_registry_is_light() -> None:
+    heavy = {"numpy", "sacrebleu", "scipy", "sklearn", "torch"}
+    code = f"import sys, tuningfork.tasks.task; print(*{heavy} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuningfork.errors import TaskError
+from tuningfork.tasks.custom_metrics import trusting_code
 from tuningfork.tasks.task import Task, load_task, save_task, task_hash
 from tuningfork.tasks.template import escape
 
@@ -149,9 +150,57 @@ def test_the_hash_minds_the_prompt_but_not_names_and_places() -> None:
         assert task_hash(Task.model_validate(changed(ROUTING, **fields))) != original
 
 
+def test_the_hash_of_a_task_is_the_one_that_earlier_versions_wrote() -> None:
+    fields = {
+        "name": "t",
+        "type": "classification",
+        "data": {"train": "a.csv", "inputs": {"m": "m"}, "target": "q"},
+        "prompt": "Say the queue. {{m}}",
+        "labels": {"a": "alpha", "b": "beta"},
+        "metric": "accuracy",
+    }
+    literal = "2b92fbead84728dfc2b2301d36e325b2a23f676da6f1ef90592095fb5d692bfa"
+    for more in ({}, {"metrics": ["mcc"]}, {"margin": 0.02}, {"code": "elsewhere"}):
+        assert task_hash(Task.model_validate({**fields, **more})) == literal
+
+
+def test_further_metrics_and_the_margin_survive_the_file(file: Path) -> None:
+    fields = changed(ROUTING, metrics=["mcc", "tuningfork.tasks.metrics:token_f1"], margin=0.02)
+    save_task(Task.model_validate(fields), file)
+    text = file.read_text()
+    assert "metrics:\n  - mcc\n  - tuningfork.tasks.metrics:token_f1\n" in text
+    assert "margin: 0.02\n" in text
+    with trusting_code():
+        loaded = load_task(file)
+        assert [metric.name for metric in loaded.further_metrics] == fields["metrics"]
+    assert (loaded.metrics, loaded.margin) == (fields["metrics"], 0.02)
+    save_task(Task.model_validate(ROUTING), file)
+    assert all(word not in file.read_text() for word in ("\nmetrics:", "\nmargin:", "\ncode:"))
+
+
+def test_code_is_found_from_wherever_the_file_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def score(prediction, references):\n    return 0.25\n")
+    (tmp_path / "run").mkdir()
+    first, copy = tmp_path / "a.yaml", tmp_path / "run" / "task.yaml"
+    first.write_text(ROUTING_YAML.replace("metric: accuracy", "metric: mine:score"))
+    with pytest.raises(TaskError, match=rf"a\.yaml: metric mine:score: would import and run .*{tmp_path}"):
+        load_task(first)
+    with trusting_code():
+        task = load_task(first)
+        assert task.scoring.score("a", ["b"]) == 0.25
+        save_task(task, copy)
+        assert "code: ..\n" in copy.read_text()
+        assert load_task(copy).scoring.score("a", ["b"]) == 0.25
+    unread = load_task(copy, imports_code=False)
+    assert unread.answer_key(" Tea ") == "Tea"
+    assert unread.code == str(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"margin": 2}, "margin: accuracy lies between 0 and 1, so no two scores differ by more than 2; "),
+        ({"metrics": ["bleu", "bleu"]}, "metrics: bleu is named twice"),
         ({"metric": "acuracy"}, r"metric: unknown metric 'acuracy': did you mean 'accuracy'\?"),
         (
             {"prompt": "{{mesage}}"},
@@ -197,8 +246,8 @@ def test_fields_that_do_not_fit_each_other(fields: dict[str, Any], message: str)
     [
         (
             "metric: accuracy",
-            "metrics: accuracy",
-            r"metrics: unknown field: did you mean 'metric'\?",
+            "metrik: accuracy",
+            r"metrik: unknown field: did you mean 'metric'\?",
         ),
         ("  target:", "  tarket:", r"data\.tarket: unknown field: did you mean 'target'\?"),
         ("name: ticket routing\n", "", "name: this field is required"),

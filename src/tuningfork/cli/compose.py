@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tuningfork.cli.options import DeviceOption, JsonOption, MovedModelOption
+from tuningfork.cli.options import DeviceOption, JsonOption, MovedModelOption, TrustOption
 from tuningfork.errors import PromptError
 from tuningfork.types import Combine, Composition
 
@@ -35,6 +35,7 @@ def compose(
         typer.Option("--dtype", help="Number format of the base. Default: the first run's."),
     ] = None,
     as_json: JsonOption = False,
+    trust_code: TrustOption = False,
 ) -> None:
     """Make a new prompt of finished ones, without training, and prove it on a task's test rows."""
     shares = None if weights is None else _shares(weights)

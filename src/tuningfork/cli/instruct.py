@@ -6,18 +6,19 @@ from typing import Annotated
 import typer
 
 from tuningfork.cli import training_options as training
-from tuningfork.cli.options import DeviceOption, JsonOption, ModelOption, SkipOption
+from tuningfork.cli.options import DeviceOption, JsonOption, ModelOption, SkipOption, TrustOption
 from tuningfork.cli.tune_shared import DryRunOption, SamplingOption, TasksArgument
 from tuningfork.errors import TaskError
 
 DEFAULT_RANK = 16
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder of the tuned model; it must not exist.")
+]
 
 
 def instruct(
     tasks: TasksArgument,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the tuned model; it must not exist.")
-    ],
+    output: OutputOption,
     model: ModelOption = "bundled",
     full: Annotated[
         bool, typer.Option("--full", help="Train all weights. Default: LoRA, merged at the end.")
@@ -34,6 +35,7 @@ def instruct(
     skip_bad_rows: SkipOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    trust_code: TrustOption = False,
     learning_rate: Annotated[
         float | None,
         typer.Option(

@@ -35,6 +35,24 @@ TargetOption = Annotated[
     str | None, typer.Option("--target", "-t", help="Column with the right answer. Default: guessed.")
 ]
 TestOption = Annotated[str | None, typer.Option("--test", help="A test set of your own.")]
+
+
+def _trust(context: typer.Context, is_trusted: bool) -> bool:
+    """Trust code for as long as the command runs."""
+    from tuningfork.tasks.custom_metrics import trusting_code
+
+    context.with_resource(trusting_code(is_trusted))
+    return is_trusted
+
+
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        callback=_trust,
+        help="Import and run the metrics of your own that a task file names. Or: TUNINGFORK_TRUST_CODE=1.",
+    ),
+]
 SplitOption = Annotated[
     str | None, typer.Option("--split", help="Split of a Hugging Face dataset to read. Default: train.")
 ]

@@ -1,13 +1,14 @@
 """How results look on a terminal."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tuningfork.library.run_records import CandidateRecord, TuneResult, WayRecord
+from tuningfork.library.run_records import CandidateRecord, MetricRecord, TuneResult, WayRecord
 from tuningfork.tasks.tag_metrics import OUTSIDE
 from tuningfork.tuning.soft.defaults import Placement
 
@@ -15,6 +16,8 @@ from tuningfork.tuning.soft.defaults import Placement
 def print_result(console: Console, result: TuneResult) -> None:
     """Print the ways of prompting side by side, the verdict, and what it rests on."""
     console.print(_ways_table(result))
+    if any(way.metrics for way in result.ways):
+        print_metrics(console, result.ways)
     console.print(Text(result.verdict.sentence, style=_style_of(result.verdict.verdict)))
     if result.band is not None:
         band, digits = result.band, result.digits
@@ -36,6 +39,30 @@ def print_result(console: Console, result: TuneResult) -> None:
         highlight=False,
         style="dim",
     )
+
+
+def print_metrics(console: Console, ways: Sequence[WayRecord]) -> None:
+    """Print the further metrics of the ways side by side, with what must be known to read them below."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for metric in max((way.metrics for way in ways), key=len):
+        table.add_column(Text(metric.name))
+    for way in ways:
+        table.add_row(way.name, *map(_metric_cell, way.metrics))
+    console.print(table)
+    for way in ways:
+        for metric in way.metrics:
+            if metric.note:
+                console.print(
+                    f"{metric.name} of {way.name}: {metric.note}.", highlight=False, markup=False, style="dim"
+                )
+
+
+def _metric_cell(metric: MetricRecord) -> Text:
+    value = f"{metric.value:.{metric.digits}f}"
+    if metric.low is None or metric.high is None:
+        return Text(value)
+    return Text(f"{value}  [{metric.low:.{metric.digits}f}, {metric.high:.{metric.digits}f}]")
 
 
 def print_predictions(

@@ -79,7 +79,7 @@ def import_command(
 
     made = import_prompt(
         source,
-        load_task(task),
+        load_task(task, imports_code=False),
         model=model,
         runs_folder=runs,
         format=format_name.value if format_name else None,

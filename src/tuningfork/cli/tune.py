@@ -16,6 +16,7 @@ from tuningfork.cli.options import (
     SplitOption,
     TargetOption,
     TestOption,
+    TrustOption,
     takes,
 )
 from tuningfork.errors import TaskError
@@ -89,6 +90,7 @@ def tune(
     split: SplitOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    trust_code: TrustOption = False,
     **settings: Any,
 ) -> None:
     """Tune a prompt: search, choose on validation, prove on test, save."""
@@ -174,7 +176,11 @@ def refuse_options_of_the_run(context: typer.Context) -> None:
     for parameter in context.command.params:
         name = parameter.name or ""
         source = context.get_parameter_source(name)
-        if name not in ("resume", "as_json") and source is not None and source.name == "COMMANDLINE":
+        if (
+            name not in ("resume", "as_json", "trust_code")
+            and source is not None
+            and source.name == "COMMANDLINE"
+        ):
             raise TaskError(
                 f"--resume goes on with the options of the run; leave out {parameter.opts[0]}, "
                 "or start a new run"

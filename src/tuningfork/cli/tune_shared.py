@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tuningfork.cli import training_options as training
-from tuningfork.cli.options import DeviceOption, JsonOption, ModelOption, SkipOption
+from tuningfork.cli.options import DeviceOption, JsonOption, ModelOption, SkipOption, TrustOption
 
 TasksArgument = Annotated[
     Path,
@@ -37,6 +37,7 @@ def tune_shared(
     skip_bad_rows: SkipOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    trust_code: TrustOption = False,
     learning_rate: Annotated[
         float, typer.Option("--lr", help="Peak learning rate.", min=1e-9, rich_help_panel="Training")
     ] = 0.1,

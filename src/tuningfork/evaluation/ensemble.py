@@ -11,12 +11,12 @@ from torch import Tensor
 
 from tuningfork.data.example import Example
 from tuningfork.errors import PromptError
-from tuningfork.evaluation.evaluate import Evaluation, Prediction
+from tuningfork.evaluation.evaluate import Evaluation, Prediction, label_probabilities, scored
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.mixing import mixed_batches
 from tuningfork.models.path import SamplingOptions
 from tuningfork.models.prefix import PrefixState
-from tuningfork.tasks.metrics import Metric, get_metric
+from tuningfork.tasks.metrics import Metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.tagging import TagRenderer
 from tuningfork.tasks.task import Task
@@ -114,7 +114,11 @@ class Ensemble:
                 f"combine mean takes the mean of labels' probabilities; task {task.name} generates answers, "
                 "which are combined by vote"
             )
-        self.metric: Metric = get_metric(task.metric)
+
+    @property
+    def metric(self) -> Metric:
+        """What scores the answers."""
+        return self._task.scoring
 
     def evaluate(self, examples: Sequence[Example]) -> Evaluation:
         """Score the ensemble on `examples`, each with at least one target.
@@ -125,25 +129,23 @@ class Ensemble:
         started = time.perf_counter()
         references = [example.targets[0] for example in examples]
         if self.labels is None:
-            predictions = self._vote_answers(examples)
+            predictions, probabilities = self._vote_answers(examples), None
             log_losses = self._reference_log_losses(examples)
         else:
             scores = self._label_log_probabilities(examples, self.labels)
             predictions = [self.labels[index] for index in self._choose_labels(scores)]
             gold = torch.tensor([self.labels.index(reference) for reference in references])
-            log_losses = (-mean_log_probabilities(scores).gather(1, gold[:, None])[:, 0]).tolist()
-        return Evaluation(
-            predictions,
-            [self.metric.score(p, e.targets) for p, e in zip(predictions, examples, strict=True)],
-            log_losses,
-            time.perf_counter() - started,
-        )
+            mean = mean_log_probabilities(scores)
+            probabilities = label_probabilities(self._task, self.labels, mean)
+            log_losses = (-mean.gather(1, gold[:, None])[:, 0]).tolist()
+        return scored(self._task, examples, predictions, log_losses, started, probabilities=probabilities)
 
     def validate(self, examples: Sequence[Example], *, generates: bool = True) -> Validation:
         """What selection needs of an evaluation; unless it `generates`, no metric of generated answers."""
         if generates or self.labels is not None:
             found = self.evaluate(examples)
-            return Validation(found.mean_score, found.mean_log_loss, len(examples))
+            is_mean = found.split_score is None or generates
+            return Validation(found.mean_score if is_mean else None, found.mean_log_loss, len(examples))
         log_losses = self._reference_log_losses(examples)
         return Validation(None, sum(log_losses) / len(log_losses), len(log_losses))
 
@@ -189,7 +191,7 @@ class Ensemble:
 
     def _vote_answers(self, examples: Sequence[Example]) -> list[str]:
         answers = self._generated(examples)
-        leading = [leading_answers(said, self.metric.answer_key) for said in zip(*answers, strict=True)]
+        leading = [leading_answers(said, self._task.answer_key) for said in zip(*answers, strict=True)]
         tied = [(place, text) for place, texts in enumerate(leading) if len(texts) > 1 for text in texts]
         # More tokens than may be generated need not fit behind the row; those of the text may be others.
         scores = self._answer_log_probabilities(

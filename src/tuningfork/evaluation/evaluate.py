@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from tuningfork.data.example import Example
+from tuningfork.errors import TaskError
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions
 from tuningfork.models.prefix import PrefixState
-from tuningfork.tasks.metrics import Metric, get_metric
+from tuningfork.tasks.answers import Answers
+from tuningfork.tasks.metrics import Metric
 from tuningfork.tasks.rendering import RowRenderer
+from tuningfork.tasks.split_metrics import SplitMetric
 from tuningfork.tasks.task import Task
 from tuningfork.tasks.verbalizer import Verbalizer
 from tuningfork.training.checkpoint import Validation
@@ -32,10 +35,26 @@ class Evaluation:
     seconds: float
     weights: list[float] | None = None
     """What each example's score counts for in that of the split; None if all count alike."""
+    probabilities: list[list[float]] | None = None
+    """Of each label, in the task's order, for each example; None where there are none."""
+    references: Sequence[Sequence[str]] | None = None
+    """What would be right; None where nothing but the task's metric is asked for."""
+    labels: tuple[str, ...] = ()
+    """Whose probabilities these are."""
+    split_score: float | None = None
+    """The task's metric over the split, where it is no mean over its rows."""
+
+    @property
+    def answers(self) -> Answers:
+        """The rows as further metrics take them."""
+        assert self.references is not None
+        return Answers(self.predictions, self.references, self.log_losses, self.probabilities, self.labels)
 
     @property
     def mean_score(self) -> float:
         """The task's metric over the split."""
+        if self.split_score is not None:
+            return self.split_score
         if self.weights is None or not any(self.weights):
             return sum(self.scores) / len(self.scores)
         weighed = (weight * score for weight, score in zip(self.weights, self.scores, strict=True))
@@ -45,6 +64,76 @@ class Evaluation:
     def mean_log_loss(self) -> float:
         """Mean log-loss over the split, in nats."""
         return sum(self.log_losses) / len(self.log_losses)
+
+
+def scored(
+    task: Task,
+    examples: Sequence[Example],
+    predictions: list[str],
+    log_losses: list[float],
+    started: float,
+    *,
+    probabilities: list[list[float]] | None = None,
+) -> Evaluation:
+    """What `predictions` of `examples` are worth by the metric of `task`; `started` is a `perf_counter`.
+
+    `probabilities` are those of the task's labels, in its order.
+
+    Raises:
+        TaskError: if the metric is a function of the user's that fails on a row, or needs probabilities where
+            there are none.
+    """
+    metric = task.scoring
+    references = [example.targets for example in examples]
+    labels = tuple(task.labels) if task.labels and not task.has_tags else ()
+    found = Evaluation(
+        predictions,
+        [],
+        log_losses,
+        0.0,
+        None if metric.weight is None else list(map(metric.weight, predictions, references)),
+        probabilities,
+        references,
+        labels,
+    )
+    if not isinstance(metric, SplitMetric):
+        sources = [example.source for example in examples]
+        scores, whole = row_scores(metric, predictions, references, sources), None
+    elif metric.can_score(found.answers):
+        scores, whole = metric.row_scores(found.answers), metric.of(found.answers)
+    else:
+        raise TaskError(f"metric: {metric.name} needs {metric.needs}, which these answers do not have")
+    return replace(found, scores=scores, split_score=whole, seconds=time.perf_counter() - started)
+
+
+def row_scores(
+    metric: Metric,
+    predictions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    sources: Sequence[str] = (),
+) -> list[float]:
+    """The score of each of `predictions`, by a metric of rows; `sources` say where the rows were found.
+
+    Raises:
+        TaskError: if the metric is a function of the user's that fails; the message names the row.
+    """
+    scores = []
+    for place, row in enumerate(zip(predictions, references, strict=True)):
+        try:
+            scores.append(metric.score(*row))
+        except TaskError as error:
+            source = sources[place] if sources else ""
+            raise TaskError(f"{source or f'row {place + 1}'}: {error}") from error
+    return scores
+
+
+def label_probabilities(
+    task: Task, labels: Sequence[str], log_probabilities: torch.Tensor
+) -> list[list[float]]:
+    """Probabilities (N, C) in the order of the task, from log-probabilities in that of `labels`."""
+    order = [list(labels).index(label) for label in task.labels or labels]
+    found: list[list[float]] = log_probabilities[:, order].exp().tolist()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +189,11 @@ class Evaluator:
         self._task = task
         self._renderer = renderer
         self._batch_size = batch_size
-        self.metric: Metric = get_metric(task.metric)
+
+    @property
+    def metric(self) -> Metric:
+        """What scores the answers."""
+        return self._task.scoring
 
     def validate(
         self, prefix: PrefixState, examples: Sequence[Example], *, generates: bool = True
@@ -108,7 +201,9 @@ class Evaluator:
         """What selection needs of an evaluation; unless it `generates`, no metric of generated answers."""
         if generates or self._renderer.choices is not None:
             found = self.evaluate(prefix, examples)
-            return Validation(found.mean_score, found.mean_log_loss, len(examples))
+            # A metric of the whole split is no mean of those of folds.
+            is_mean = found.split_score is None or generates
+            return Validation(found.mean_score if is_mean else None, found.mean_log_loss, len(examples))
         rows = [self._renderer.row_ids(example) for example in examples]
         log_losses = self._answer_log_losses(prefix, rows, examples)
         return Validation(None, sum(log_losses) / len(log_losses), len(log_losses))
@@ -119,18 +214,15 @@ class Evaluator:
         rows = [self._renderer.row_ids(example) for example in examples]
         verbalizer = self._renderer.choices
         if verbalizer is None:
-            predictions = self._generate(prefix, rows)
+            predictions, probabilities = self._generate(prefix, rows), None
             log_losses = self._answer_log_losses(prefix, rows, examples)
         else:
-            probabilities = self._label_log_probabilities(prefix, rows, verbalizer)
-            predictions = [verbalizer.labels[index] for index in probabilities.argmax(dim=-1).tolist()]
+            found = self._label_log_probabilities(prefix, rows, verbalizer)
+            predictions = [verbalizer.labels[index] for index in found.argmax(dim=-1).tolist()]
+            probabilities = label_probabilities(self._task, verbalizer.labels, found)
             gold = torch.tensor([verbalizer.labels.index(example.targets[0]) for example in examples])
-            log_losses = (-probabilities.gather(1, gold[:, None])[:, 0]).tolist()
-        scores = [
-            self.metric.score(prediction, example.targets)
-            for prediction, example in zip(predictions, examples, strict=True)
-        ]
-        return Evaluation(predictions, scores, log_losses, time.perf_counter() - started)
+            log_losses = (-found.gather(1, gold[:, None])[:, 0]).tolist()
+        return scored(self._task, examples, predictions, log_losses, started, probabilities=probabilities)
 
     def predict(self, prefix: PrefixState, examples: Sequence[Example]) -> list[Prediction]:
         """What the model answers to each of `examples`; their targets are not looked at."""

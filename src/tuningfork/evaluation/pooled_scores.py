@@ -1,4 +1,4 @@
-"""Scores of a split whose rows do not count alike: intervals, and comparisons row by row."""
+"""Scores of a split, whose rows may not count alike: intervals, and comparisons row by row."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from tuningfork.evaluation.evaluate import Evaluation
+from tuningfork.evaluation.split_scores import split_difference, split_interval
 from tuningfork.evaluation.statistics import Interval, PairedDifference, mean_interval, paired_difference
 from tuningfork.tasks.metrics import Metric
+from tuningfork.tasks.split_metrics import SplitMetric
 
 
 def row_values(scores: Sequence[float], weights: Sequence[float] | None) -> list[float]:
@@ -30,19 +32,29 @@ def row_values(scores: Sequence[float], weights: Sequence[float] | None) -> list
 
 def score_interval(evaluation: Evaluation, metric: Metric, rng: np.random.Generator) -> Interval:
     """The interval of `mean_interval` for the score of a split, rows that count for nothing left out."""
+    if isinstance(metric, SplitMetric):
+        return split_interval(metric, [evaluation.answers], rng)
     (values,) = _counted(evaluation)
     found = mean_interval(values, bounds=_reach(values, metric), rng=rng)
     return _clipped(found, 0.0, metric.maximum)
 
 
 def score_difference(
-    candidate: Evaluation, baseline: Evaluation, metric: Metric, rng: np.random.Generator
+    candidate: Evaluation,
+    baseline: Evaluation,
+    metric: Metric,
+    rng: np.random.Generator,
+    *,
+    margin: float | None = None,
 ) -> PairedDifference:
     """The `paired_difference` of two scores of a split, rows that count for nothing in both left out."""
+    if isinstance(metric, SplitMetric):
+        return split_difference(metric, [candidate.answers], [baseline.answers], rng, margin=margin)
     ours, theirs = _counted(candidate, baseline)
     found = paired_difference(
         ours,
         theirs,
+        margin=margin,
         bounds=_reach([*ours, *theirs], metric),
         higher_is_better=metric.higher_is_better,
         rng=rng,

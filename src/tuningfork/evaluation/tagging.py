@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import cast
 
 import torch
@@ -10,11 +9,10 @@ from torch import Tensor
 
 from tuningfork.data.example import Example
 from tuningfork.evaluation.ensemble import Ensemble, Member, mean_log_probabilities
-from tuningfork.evaluation.evaluate import Evaluation, Evaluator, Prediction, TaggedWord
+from tuningfork.evaluation.evaluate import Evaluation, Evaluator, Prediction, TaggedWord, scored
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState
-from tuningfork.tasks.metrics import Metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.tagging import TagRenderer, words_of
 from tuningfork.tasks.task import Task
@@ -37,8 +35,9 @@ class TagEvaluator(Evaluator):
         """Score the prompt behind `prefix` on `examples`, each with a tag for every word."""
         started = time.perf_counter()
         scores = self._scores(prefix, examples)
-        found = _evaluation(scores, scores.argmax(dim=-1).tolist(), examples, self._renderer, self.metric)
-        return replace(found, seconds=time.perf_counter() - started)
+        return _evaluation(
+            scores, scores.argmax(dim=-1).tolist(), examples, self._renderer, self._task, started
+        )
 
     def predict(self, prefix: PrefixState, examples: Sequence[Example]) -> list[Prediction]:
         """The tags of the words of each of `examples`; their targets are not looked at."""
@@ -63,8 +62,7 @@ class TagEnsemble(Ensemble):
         started = time.perf_counter()
         scores = self._scores(examples)
         mean, chosen = mean_log_probabilities(scores), self._choose_labels(scores)
-        found = _evaluation(mean, chosen, examples, self._first_renderer, self.metric)
-        return replace(found, seconds=time.perf_counter() - started)
+        return _evaluation(mean, chosen, examples, self._first_renderer, self._task, started)
 
     def validate(self, examples: Sequence[Example], *, generates: bool = True) -> Validation:
         """What selection needs of an evaluation; unless it `generates`, of few rows, the log-loss alone."""
@@ -144,7 +142,8 @@ def _evaluation(
     chosen: Sequence[int],
     examples: Sequence[Example],
     renderer: TagRenderer,
-    metric: Metric,
+    task: Task,
+    started: float,
 ) -> Evaluation:
     """What `chosen` tags (N,) and log-probabilities (N, C) of all are worth; the log-loss is per word."""
     counts = [len(words_of(example)) for example in examples]
@@ -152,15 +151,7 @@ def _evaluation(
     losses = torch.split(-scores.gather(1, gold[:, None])[:, 0], counts)
     said = torch.split(torch.tensor(list(chosen)), counts)
     predictions = [" ".join(renderer.tags[index] for index in row.tolist()) for row in said]
-    pairs = list(zip(predictions, (example.targets for example in examples), strict=True))
-    assert metric.weight is not None
-    return Evaluation(
-        predictions,
-        [metric.score(*pair) for pair in pairs],
-        [row.mean().item() for row in losses],
-        seconds=0.0,
-        weights=[metric.weight(*pair) for pair in pairs],
-    )
+    return scored(task, examples, predictions, [row.mean().item() for row in losses], started)
 
 
 def _predictions(

@@ -144,8 +144,8 @@ class RunFolder:
 
     @property
     def task(self) -> Task:
-        """The task as it was used."""
-        return load_task(self.path / _TASK)
+        """The task as it was used; code that it names is not imported before it scores answers."""
+        return load_task(self.path / _TASK, imports_code=False)
 
     @property
     def prompt_path(self) -> Path:

@@ -286,6 +286,18 @@ class PromptRecord(Record):
     adapter: AdapterRecord | None = None
 
 
+class MetricRecord(Record):
+    """A further metric of a way of prompting."""
+
+    name: str
+    value: float
+    digits: int
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+    """What must be known to read it."""
+
+
 class WayRecord(Record):
     """One way of prompting the model, on the test split."""
 
@@ -301,6 +313,8 @@ class WayRecord(Record):
     """Most memory the process had used by the time this prompt was made."""
     trained_parameters: int
     stored_bytes: int
+    metrics: tuple[MetricRecord, ...] = ()
+    """What the task names beside its metric, and can be had here."""
 
 
 class CandidateRecord(Record):
@@ -343,6 +357,8 @@ class VerdictRecord(Record):
     num_rows: int
     needed_rows: int | None
     mcnemar_p: float | None
+    margin: float | None = None
+    """Smallest difference that matters, from the task file."""
     sentence: str
 
 

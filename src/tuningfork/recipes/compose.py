@@ -41,7 +41,6 @@ from tuningfork.recipes.proof import (
     way_records,
 )
 from tuningfork.recipes.seen_rows import seen_test_rows
-from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.task import Task, task_hash
 from tuningfork.types import Combine, Composition
@@ -121,7 +120,8 @@ class _Composing:
 
     def write(self, output: Path) -> RunFolder:
         """Read the test split, once, with every way of prompting, and write the run."""
-        prepared, metric, seed = self._prepared, get_metric(self._request.task.metric), self._options.seed
+        prepared, task, seed = self._prepared, self._request.task, self._options.seed
+        metric = task.scoring
         evaluator = Evaluator(self._model, prepared.task, prepared.renderer)
         text_prefix = self._model.prefix([prepared.renderer.prefix_ids])
         text = evaluator.validate(text_prefix, prepared.validation, generates=not prepared.is_cross_validated)
@@ -146,11 +146,11 @@ class _Composing:
                     num_validation=0 if prepared.is_cross_validated else len(prepared.validation),
                     num_folds=len(prepared.folds),
                     num_test=len(prepared.test),
-                    ways=way_records(ways, evaluations, metric, seed=seed),
+                    ways=way_records(ways, evaluations, metric, seed=seed, further=task.further_metrics),
                     candidates=(),
                     text_validation_log_loss=text.log_loss,
                     start_gap=None,
-                    verdict=verdict_on(self._way.name, evaluations, metric, seed=seed),
+                    verdict=verdict_on(self._way.name, evaluations, metric, seed=seed, margin=task.margin),
                     band=None,
                     answer=self._way.name,
                     test_reads=reads,

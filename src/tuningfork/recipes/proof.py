@@ -10,12 +10,14 @@ import numpy as np
 
 from tuningfork.data.example import Example
 from tuningfork.evaluation.evaluate import Evaluation
+from tuningfork.evaluation.measured_metrics import measure
 from tuningfork.evaluation.pooled_scores import score_difference, score_interval
 from tuningfork.evaluation.tagging import evaluator_for
 from tuningfork.library.run_records import (
     MOST_FREQUENT_TAG,
     NO_PROMPT,
     TEXT_PROMPT,
+    MetricRecord,
     VerdictRecord,
     WayRecord,
 )
@@ -73,19 +75,32 @@ def evaluate_ways(ways: Sequence[Way], test: Sequence[Example]) -> dict[str, Eva
 
 
 def way_records(
-    ways: Sequence[Way], evaluations: Mapping[str, Evaluation], metric: Metric, *, seed: int
+    ways: Sequence[Way],
+    evaluations: Mapping[str, Evaluation],
+    metric: Metric,
+    *,
+    seed: int,
+    further: Sequence[Metric] = (),
 ) -> tuple[WayRecord, ...]:
-    """The ways with their figures, each with an interval."""
-    return tuple(_way_record(way, evaluations[way.name], metric, seed) for way in ways)
+    """The ways with their figures, each with an interval; `further` metrics stand beside the main one."""
+    return tuple(_way_record(way, evaluations[way.name], metric, seed, further) for way in ways)
 
 
 def verdict_on(
-    answer: str, evaluations: Mapping[str, Evaluation], metric: Metric, *, seed: int
+    answer: str,
+    evaluations: Mapping[str, Evaluation],
+    metric: Metric,
+    *,
+    seed: int,
+    margin: float | None = None,
 ) -> VerdictRecord:
-    """The way called `answer` against the text prompt or the most frequent tag, row by row."""
+    """The way called `answer` against the text prompt or the most frequent tag, row by row.
+
+    `margin` is the smallest difference that matters; with it, the two can be equivalent.
+    """
     baseline = TEXT_PROMPT if TEXT_PROMPT in evaluations else MOST_FREQUENT_TAG
     difference = score_difference(
-        evaluations[answer], evaluations[baseline], metric, np.random.default_rng(seed)
+        evaluations[answer], evaluations[baseline], metric, np.random.default_rng(seed), margin=margin
     )
     return VerdictRecord(
         verdict=difference.verdict,
@@ -95,6 +110,7 @@ def verdict_on(
         num_rows=difference.n,
         needed_rows=difference.needed_n,
         mcnemar_p=difference.mcnemar_p,
+        margin=margin,
         sentence=difference.sentence(metric.name, (f"the {answer}", f"the {baseline}")),
     )
 
@@ -120,7 +136,11 @@ def prediction_rows(test: Sequence[Example], evaluations: Mapping[str, Evaluatio
     ]
 
 
-def _way_record(way: Way, evaluation: Evaluation, metric: Metric, seed: int) -> WayRecord:
+def _way_record(
+    way: Way, evaluation: Evaluation, metric: Metric, seed: int, further: Sequence[Metric]
+) -> WayRecord:
+    measured = measure(further, [evaluation], np.random.default_rng(seed))
+    digits = {one.name: one.digits for one in further}
     interval = score_interval(evaluation, metric, np.random.default_rng(seed))
     return WayRecord(
         name=way.name,
@@ -133,4 +153,5 @@ def _way_record(way: Way, evaluation: Evaluation, metric: Metric, seed: int) -> 
         peak_memory_bytes=way.peak_memory_bytes,
         trained_parameters=way.trained_parameters,
         stored_bytes=way.stored_bytes,
+        metrics=tuple(MetricRecord(digits=digits[one.name], **one.model_dump()) for one in measured),
     )

@@ -24,7 +24,6 @@ from tuningfork.recipes.arrangement import (
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.pretrained_prompts import pretrained_prompt
 from tuningfork.recipes.prompt_transfer import transferred_prompt
-from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.tagging import TagRenderer
 from tuningfork.training.arguments import TrainingArguments
@@ -145,7 +144,7 @@ def search_space(
         options=options,
         task_type=task.type,
         metric=task.metric,
-        higher_is_better=get_metric(task.metric).higher_is_better,
+        higher_is_better=task.scoring.higher_is_better,
         room=prepared.room,
     )
 

@@ -343,6 +343,7 @@ class _Tuning:
     ) -> RunFolder:
         """Read the test split, once, with every way of prompting."""
         prepared, metric, seed = self._prepared, self._evaluator.metric, self._options.seed
+        task = prepared.task
         reads = self._folder.count_test_read(prepared.test_hash)
         self._sink.emit(StageStarted("test", len(ways) + len(found.seeds) - tuned.is_soft, "prompts"))
         started = time.perf_counter()
@@ -360,12 +361,12 @@ class _Tuning:
                 num_validation=0 if prepared.is_cross_validated else len(prepared.validation),
                 num_folds=len(prepared.folds),
                 num_test=len(prepared.test),
-                ways=way_records(ways, evaluations, metric, seed=seed),
+                ways=way_records(ways, evaluations, metric, seed=seed, further=task.further_metrics),
                 candidates=tuple(_candidate_records(search, found.seeds)),
                 text_validation_log_loss=text_validation.log_loss,
                 start_gap=gap,
                 advice=tuple(advise(search.outcomes.values(), found.winner, text_validation)),
-                verdict=verdict_on(tuned.answer, evaluations, metric, seed=seed),
+                verdict=verdict_on(tuned.answer, evaluations, metric, seed=seed, margin=task.margin),
                 band=band,
                 answer=tuned.answer,
                 test_reads=reads,

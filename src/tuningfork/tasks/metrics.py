@@ -1,7 +1,7 @@
 """Metrics: pure functions that score one prediction against its references.
 
-A metric's score for a split is the mean over its items, or the mean weighed by `weight`; running a metric
-over a split, and intervals, belong to `evaluation`.
+A metric's score for a split is the mean over its items, or the mean weighed by `weight`; `split_metrics` has
+those that are no mean. Running a metric over a split, and intervals, belong to `evaluation`.
 """
 
 import json
@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuningfork.errors import DataError, TaskError
+from tuningfork.tasks.rouge import rouge1, rouge2, rouge_l
 from tuningfork.tasks.suggestions import did_you_mean
 from tuningfork.tasks.tag_metrics import entity_f1, num_entities, num_words, token_accuracy
 
@@ -94,6 +96,12 @@ def chrf(prediction: str, references: Sequence[str]) -> float:
     return float(_chrf_scorer().sentence_score(prediction, list(references)).score)
 
 
+def valid_json(prediction: str, references: Sequence[str]) -> float:
+    """Return 1 if the prediction is a JSON text, whatever it says."""
+    del references
+    return float(_json_fields(prediction) is not None)
+
+
 def _word_key(answer: str) -> Hashable:
     return tuple(_squad_words(answer))
 
@@ -110,22 +118,35 @@ METRICS: dict[str, Metric] = {
         Metric("exact_match", exact_match, _word_key),
         Metric("token_f1", token_f1, _word_key),
         Metric("field_f1", field_f1, _field_key),
+        Metric("valid_json", valid_json, _field_key),
         Metric("chrf", chrf, maximum=100.0, digits=1),
+        Metric("rouge1", rouge1),
+        Metric("rouge2", rouge2),
+        Metric("rougeL", rouge_l),
         Metric("entity_f1", entity_f1, weight=num_entities),
         Metric("token_accuracy", token_accuracy, weight=num_words),
     )
 }
 
 
-def get_metric(name: str) -> Metric:
-    """Return the metric called `name`.
+def get_metric(name: str, folder: str | Path | None = None) -> Metric:
+    """Return the metric called `name`: one of those here or of `split_metrics`, or a function of the user's.
+
+    A name such as `package.module:function` names a function, which is looked for in `folder` too.
 
     Raises:
-        TaskError: There is no such metric.
+        TaskError: There is no such metric, or it is code that nobody has said to trust.
     """
-    if name not in METRICS:
-        raise TaskError(f"unknown metric {name!r}: {did_you_mean(name, METRICS)}")
-    return METRICS[name]
+    # Both are built on the metrics here.
+    from tuningfork.tasks.custom_metrics import custom_metric, is_custom
+    from tuningfork.tasks.split_metrics import SPLIT_METRICS
+
+    if is_custom(name):
+        return custom_metric(name, folder)
+    known = {**METRICS, **SPLIT_METRICS}
+    if name not in known:
+        raise TaskError(f"unknown metric {name!r}: {did_you_mean(name, known)}")
+    return known[name]
 
 
 @cache

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,15 +17,12 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from tuningfork.atomic import write_text
 from tuningfork.errors import TaskError
-from tuningfork.tasks.metrics import get_metric
+from tuningfork.tasks.custom_metrics import is_custom
+from tuningfork.tasks.metric_choice import check_metrics
+from tuningfork.tasks.metrics import Metric, get_metric
+from tuningfork.tasks.rouge import check_rouge
 from tuningfork.tasks.suggestions import did_you_mean
-from tuningfork.tasks.tag_labels import (
-    TAG_TASK,
-    check_tag_prompt,
-    check_tags,
-    default_metric,
-    read_tags_as_labels,
-)
+from tuningfork.tasks.tag_labels import TAG_TASK, check_tag_prompt, default_metric, read_tags_as_labels
 from tuningfork.tasks.template import PromptTemplate
 from tuningfork.tasks.verbalizer import LengthNormalization
 
@@ -85,7 +82,13 @@ class Task(BaseModel):
     length_normalization: LengthNormalization = "none"
     """none compares the probabilities of whole labels; mean compares them per token"""
     metric: str
-    """accuracy, exact_match, token_f1, field_f1 or chrf; of tags entity_f1 or token_accuracy"""
+    """accuracy, macro_f1, exact_match, token_f1, field_f1, chrf, ...; of tags entity_f1 or token_accuracy"""
+    metrics: list[str] = Field(default_factory=list)
+    """further metrics to report; like metric, each may be a function of yours: my_package.scoring:score"""
+    margin: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """smallest difference of the metric that matters, in its units; makes "equivalent" a verdict"""
+    code: str | None = None
+    """folder that functions of yours are imported from, by default that of this file"""
     max_new_tokens: int = Field(default=64, ge=1)
     """longest answer to generate, in tokens"""
     output_schema: dict[str, Any] | None = None
@@ -117,15 +120,9 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        try:
-            metric = get_metric(self.metric)
-        except TaskError as error:
-            raise TaskError(f"metric: {error}") from None
+        check_metrics(self.type, self.metric, self.metrics, self.margin, tags=self.labels)
         if self.has_tags:
-            check_tags(self.labels, metric)
             check_tag_prompt(self.template, tuple(self.data.inputs))
-        elif metric.weight is not None:
-            raise TaskError(f"metric: {metric.name} scores tags of words; this task is {self.type}")
         self._check_prompt()
         self._check_labels()
         self._check_output_schema()
@@ -195,6 +192,21 @@ class Task(BaseModel):
         return self.type == TAG_TASK
 
     @property
+    def scoring(self) -> Metric:
+        """The task's metric; a function of the user's is imported now."""
+        return get_metric(self.metric, self.code)
+
+    @property
+    def further_metrics(self) -> tuple[Metric, ...]:
+        """What is reported beside it; functions of the user's are imported now."""
+        return tuple(get_metric(name, self.code) for name in self.metrics)
+
+    @property
+    def answer_key(self) -> Callable[[str], Hashable]:
+        """Equal for answers that count as the same one; imports nothing."""
+        return str.strip if is_custom(self.metric) else self.scoring.answer_key
+
+    @property
     def template(self) -> PromptTemplate:
         """The prompt, parsed."""
         try:
@@ -203,11 +215,16 @@ class Task(BaseModel):
             raise TaskError(str(error).replace("prompt line", "prompt: line", 1)) from None
 
 
-def load_task(path: str | Path) -> Task:
-    """Return the task in the YAML file `path`, with its data paths resolved against the file's folder.
+def load_task(path: str | Path, *, imports_code: bool = True) -> Task:
+    """Return the task in the YAML file `path`, with its paths resolved against the file's folder.
+
+    Metrics that are functions of the user's are imported, so that what is wrong with them is told at once;
+    with `imports_code` false, not before they are needed.
 
     Raises:
-        TaskError: The file is missing, is not YAML, or a field is wrong; the message names file and field.
+        TaskError: The file is missing, is not YAML, a field is wrong, or a metric is code that nobody has
+            said to trust; the message names file and field.
+        MissingDependencyError: A metric needs a package that is not installed.
     """
     path = Path(path)
     try:
@@ -228,7 +245,17 @@ def load_task(path: str | Path) -> Task:
         raise TaskError(f"{path}: {error}") from error
     except ValidationError as error:
         raise TaskError(f"{path}: {_first_problem(error)}") from error
-    return _with_paths(task, lambda source: os.path.normpath(path.parent / source))
+    if task.code is None and any(map(is_custom, (task.metric, *task.metrics))):
+        task = task.model_copy(update={"code": "."})
+    task = _with_paths(task, lambda source: os.path.normpath(path.parent / source))
+    if imports_code:
+        for name in (task.metric, *task.metrics):
+            check_rouge(name)
+        try:
+            _ = task.scoring, task.further_metrics
+        except TaskError as error:
+            raise TaskError(f"{path}: {error}") from error
+    return task
 
 
 def save_task(task: Task, path: Path) -> None:
@@ -244,8 +271,12 @@ def save_task(task: Task, path: Path) -> None:
 
 
 def task_hash(task: Task) -> str:
-    """Return a SHA-256 over what a model sees and how it is scored: all but the name and the data paths."""
-    content = task.model_dump(mode="json", exclude={"name": True, "data": {"train", "test"}})
+    """Return a SHA-256 over what a model sees and what scores its answers.
+
+    Left out are the name, paths, and what only a report minds: further metrics and the margin.
+    """
+    left_out = dict.fromkeys(("name", "metrics", "margin", "code"), True)
+    content = task.model_dump(mode="json", exclude={**left_out, "data": {"train", "test"}})
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -260,7 +291,8 @@ def _with_paths(task: Task, change: Callable[[str], str]) -> Task:
         return source if source is None or _ADDRESS.match(source) else change(source)
 
     data = task.data.model_copy(update={"train": changed(task.data.train), "test": changed(task.data.test)})
-    return task.model_copy(update={"data": data})
+    code = None if task.code is None else change(task.code)
+    return task.model_copy(update={"data": data, "code": code})
 
 
 def _relative(source: str, folder: Path) -> str:
@@ -275,7 +307,7 @@ def _commented(model: BaseModel, indent: int = 0) -> CommentedMap:
     commented = CommentedMap()
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if value is None or value == {}:
+        if value is None or value in ({}, []):
             continue
         description = field.description
         if isinstance(value, BaseModel):
