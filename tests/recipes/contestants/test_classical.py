@@ -88,6 +88,8 @@ def test_a_label_without_a_row_is_not_impossible(arena: Arena, num_known: int) -
     found = classifier.evaluate(rows_of([("refund", "billing"), ("refund", "other")]))
     assert found.predictions == ["billing", "billing"]
     assert found.scores == [1.0, 0.0]
+    assert found.labels == ("other", "billing", "tech_team")
+    assert found.probabilities == classifier.probabilities(rows_of([("refund", "billing")] * 2)).tolist()
     assert found.log_losses[1] == pytest.approx(math.log(len(texts) + 3))
     shares = classifier.probabilities(rows_of([("refund", "billing")]))[0]
     assert shares.sum() == pytest.approx(1.0)
@@ -138,6 +140,18 @@ def test_figures_of_the_cost_are_those_of_what_is_stored(arena: Arena, tmp_path:
         assert len(json.loads(file.metadata()["classical"])["terms"]) == made.setting["terms"]
     assert made.trained_parameters == sum(sizes)
     assert made.prompt_tokens is None
+
+
+def test_a_metric_of_the_whole_split_is_no_mean_of_folds(arena: Arena, tmp_path: Path) -> None:
+    task = arena.prepared.task.model_copy(update={"metric": "macro_f1"})
+    found = []
+    for folds in (arena.prepared.folds, arena.prepared.folds[:1]):
+        prepared = replace(arena.prepared, task=task, folds=folds)
+        made = ClassicalBaseline().make(replace(arena, prepared=prepared), tmp_path / str(len(folds)))
+        assert made.validation is not None
+        found.append(made.validation.metric)
+    assert found[0] is None
+    assert found[1] is not None
 
 
 def test_it_tells_labels_apart_and_nothing_else(model: FrozenModel, tasks: dict[str, Task]) -> None:

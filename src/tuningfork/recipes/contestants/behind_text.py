@@ -11,7 +11,6 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.arrangement import Arrangement
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.search_space import ArrangedRows, SearchSpace, TrainingFold, objective_of
-from tuningfork.tasks.metrics import get_metric
 from tuningfork.training.checkpoint import Progress
 from tuningfork.training.loop import Candidate, Validate
 from tuningfork.tuning.weights.low_rank import WordsAlone
@@ -54,7 +53,7 @@ def space_behind_text(model: FrozenModel, prepared: Prepared, options: TuneOptio
         options=options,
         task_type=task.type,
         metric=task.metric,
-        higher_is_better=get_metric(task.metric).higher_is_better,
+        higher_is_better=task.scoring.higher_is_better,
         room=prepared.room,
     )
 

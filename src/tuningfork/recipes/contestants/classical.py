@@ -14,10 +14,9 @@ from safetensors.numpy import save_file
 from tuningfork.atomic import replacing
 from tuningfork.data.example import Example
 from tuningfork.evaluation.comparison import Family
-from tuningfork.evaluation.evaluate import Evaluation, Prediction
+from tuningfork.evaluation.evaluate import Evaluation, Prediction, scored
 from tuningfork.recipes.contestants.contestant import Arena, Made
 from tuningfork.recipes.preparation import Prepared
-from tuningfork.tasks.metrics import get_metric
 from tuningfork.training.checkpoint import Validation, pooled
 from tuningfork.training.loop import log_loss_score, selection_score
 
@@ -59,7 +58,7 @@ class ClassicalBaseline:
         prepared = arena.prepared
         settings = list(product(FEATURES, STRENGTHS))
         validations = [_validated(prepared, *setting) for setting in settings]
-        is_divided, higher = prepared.is_cross_validated, get_metric(prepared.task.metric).higher_is_better
+        is_divided, higher = prepared.is_cross_validated, prepared.task.scoring.higher_is_better
         scores = [
             log_loss_score(found) if is_divided else selection_score(found, higher_is_better=higher)
             for found in validations
@@ -97,8 +96,8 @@ class _TextClassifier:
         from sklearn.linear_model import LogisticRegression
 
         self._features = features
+        self._task = prepared.task
         self._labels = tuple(prepared.task.labels or {})
-        self._metric = get_metric(prepared.task.metric)
         self._num_rows = len(rows)
         targets = [example.targets[0] for example in rows]
         self._known = sorted(set(targets))
@@ -144,12 +143,13 @@ class _TextClassifier:
         predictions = [self._labels[place] for place in probabilities.argmax(axis=1)]
         right = [self._labels.index(example.targets[0]) for example in examples]
         log_losses = -np.log(probabilities[np.arange(len(examples)), right])
-        pairs = zip(predictions, examples, strict=True)
-        return Evaluation(
+        return scored(
+            self._task,
+            examples,
             predictions,
-            [self._metric.score(prediction, example.targets) for prediction, example in pairs],
             log_losses.tolist(),
-            time.perf_counter() - started,
+            started,
+            probabilities=probabilities.tolist(),
         )
 
     def respond(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -180,7 +180,10 @@ def _validated(prepared: Prepared, features: str, strength: float) -> Validation
     found = []
     for fold in prepared.folds:
         evaluation = _TextClassifier(fold.train, prepared, features, strength).evaluate(fold.validation)
-        found.append(Validation(evaluation.mean_score, evaluation.mean_log_loss, len(fold.validation)))
+        # A metric of a whole split is no mean of those of folds.
+        is_mean = evaluation.split_score is None or not prepared.is_cross_validated
+        metric = evaluation.mean_score if is_mean else None
+        found.append(Validation(metric, evaluation.mean_log_loss, len(fold.validation)))
     return pooled(found)
 
 
