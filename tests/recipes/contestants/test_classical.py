@@ -70,10 +70,12 @@ def test_what_is_stored_is_all_that_the_answers_need(arena: Arena, tmp_path: Pat
 
 
 def test_probabilities_are_in_the_order_of_the_task(arena: Arena) -> None:
-    labels = tuple(arena.prepared.task.labels or {})
+    labels = ("tech_team", "billing")
+    task = arena.prepared.task.model_copy(update={"labels": {label: label for label in labels}})
+    prepared = replace(arena.prepared, task=task)
     texts = [("refund", "billing"), ("crash", "tech_team")] * 4
     for order in (texts, texts[::-1]):
-        found = _TextClassifier(rows_of(order), arena.prepared, "words", 10.0).probabilities(rows_of(texts))
+        found = _TextClassifier(rows_of(order), prepared, "words", 10.0).probabilities(rows_of(texts))
         for shares, (_, label) in zip(found, texts, strict=True):
             assert shares[labels.index(label)] > 0.8
             assert sum(shares) == pytest.approx(1.0)

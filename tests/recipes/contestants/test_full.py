@@ -14,12 +14,17 @@ from tests.recipes.contestants.weight_arena import OPTIONS, arena_of
 from tests.tiny_models import build_model, cast_network
 from tuningfork.errors import RunError
 from tuningfork.events import StepFinished
+from tuningfork.models.copies import float32_copy
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.contestants import full
 from tuningfork.recipes.contestants.full import MEMORY_BYTES_A_WEIGHT, FullFineTuning
+from tuningfork.recipes.preparation import RenderedRows
 from tuningfork.recipes.search import Search
+from tuningfork.recipes.search_space import objective_of
 from tuningfork.tasks.task import Task
+from tuningfork.training.loop import Candidate, Training
 from tuningfork.tuning.soft.defaults import LEARNING_RATES as RATES_OF_PROMPTS
+from tuningfork.tuning.weights.whole import WholeNetwork
 
 FAST = FullFineTuning((0.003, 0.01))
 
@@ -87,6 +92,31 @@ def test_rate_and_step_are_chosen_as_the_search_of_prompts_chooses(
     assert last == {f"full-lr{rate}-all-seed{seed}": best.best_step for seed in (0, 1)}
     counts = sorted(map(len, RATES_OF_PROMPTS.values()))
     assert len(FullFineTuning().learning_rates) >= counts[len(counts) // 2]
+
+
+def test_each_seed_learns_all_rows_as_one_loop_would_up_to_the_chosen_step(
+    model: FrozenModel, tasks: dict[str, Task], tmp_path: Path
+) -> None:
+    # So fast that it gets worse before the last step.
+    options = OPTIONS.model_copy(update={"schedule": "constant", "max_steps": 10})
+    arena = arena_of(model, tasks["classification"], options)
+    made = FullFineTuning((0.1,)).make(arena, tmp_path)
+    steps = cast(int, made.setting["steps"])
+    assert 0 < steps < 10
+    network = float32_copy(model)
+    ids = arena.prepared.renderer.prefix_ids
+    rows = RenderedRows(arena.prepared.renderer, arena.prepared.rows)
+    for seed in (0, 1):
+        candidate = Candidate(
+            "plain", WholeNetwork(ids, model), torch.zeros(0, model.hidden_size),
+            options.training_arguments(0.1, seed), objective_of(arena.prepared, options),
+        )  # fmt: skip
+        training = Training(network, candidate, rows, higher_is_better=True)
+        for _ in range(steps):
+            training.step()
+        stored = load_file(tmp_path / f"weights-seed{seed}.safetensors")
+        for name, parameter in cast(nn.Module, network.network).named_parameters():
+            assert torch.equal(stored[name], parameter), name
 
 
 def test_a_choice_is_not_made_again_and_weights_are_trained_once(
