@@ -144,6 +144,21 @@ class Search:
         return result
 
     def _run(self, candidates: Sequence[Candidate]) -> SearchResult:
+        winner = self.choose(candidates)
+        refit_rows = self._space.rows[winner.candidate.placement].refit
+        if refit_rows is not None:
+            return SearchResult(winner, self._refit(winner, refit_rows))
+        first, options = winner.candidate.arguments.seed, self._space.options
+        beside = [seed for seed in range(options.seed, options.seed + options.num_seeds) if seed != first]
+        others = with_seeds(winner.candidate, beside[: options.num_seeds - 1])
+        seeds = [winner]
+        if others:
+            seeds += self._stage("more seeds", others, options.max_steps, may_stop=False)
+        seeds.sort(key=lambda outcome: outcome.rank, reverse=True)
+        return SearchResult(winner, [outcome.trainings[0] for outcome in seeds])
+
+    def choose(self, candidates: Sequence[Candidate]) -> CandidateOutcome:
+        """Halve `candidates` until one is left."""
         alive = list(candidates)
         ranked: list[CandidateOutcome] = []
         steps = self._space.options.max_steps
@@ -152,18 +167,7 @@ class Search:
             ranked = self._stage(f"tune to step {until}", alive, until)
             keep = max(1, (len(ranked) + 1) // 2)
             alive = [outcome.candidate for outcome in ranked[:keep]]
-        winner = ranked[0]
-        refit_rows = self._space.rows[winner.candidate.placement].refit
-        if refit_rows is not None:
-            return SearchResult(winner, self._refit(winner, refit_rows))
-        first, options = winner.candidate.arguments.seed, self._space.options
-        beside = [seed for seed in range(options.seed, options.seed + options.num_seeds) if seed != first]
-        others = _with_seeds(winner.candidate, beside[: options.num_seeds - 1])
-        seeds = [winner]
-        if others:
-            seeds += self._stage("more seeds", others, steps, may_stop=False)
-        seeds.sort(key=lambda outcome: outcome.rank, reverse=True)
-        return SearchResult(winner, [outcome.trainings[0] for outcome in seeds])
+        return ranked[0]
 
     def _stage(
         self, name: str, candidates: Sequence[Candidate], until: int, *, may_stop: bool = True
@@ -221,11 +225,8 @@ class Search:
 
         Nothing is left to choose among these seeds by, so the first is taken.
         """
-        steps, first = winner.best_step, winner.candidate.arguments.seed
-        renamed = replace(winner.candidate, name=winner.candidate.name.replace("-seed", "-all-seed"))
-        # At step 0 there is no order of the rows yet that seeds could differ in.
-        count = self._space.options.num_seeds if steps else 1
-        seeds = _with_seeds(renamed, range(first, first + count))
+        steps = winner.best_step
+        seeds = refit_candidates(winner.candidate, steps, self._space.options.num_seeds)
         self._sink.emit(StageStarted("train on all rows", steps * len(seeds), "steps"))
         outcomes = self._train([_Job(candidate, rows, None) for candidate in seeds], steps)
         self._sink.emit(StageFinished("train on all rows", sum(o.progress.seconds for o in outcomes)))
@@ -296,7 +297,18 @@ class Search:
         return Assignment(training, job.validate, self._folder.checkpoint_path(job.candidate.name))
 
 
-def _with_seeds(candidate: Candidate, seeds: Iterable[int]) -> list[Candidate]:
+def refit_candidates(chosen: Candidate, steps: int, num_seeds: int) -> list[Candidate]:
+    """What was chosen for so many trainings on all rows to step `steps`, each with a seed of its own.
+
+    At step 0 there is no order of the rows yet that seeds could differ in, so there is one.
+    """
+    first = chosen.arguments.seed
+    renamed = replace(chosen, name=chosen.name.replace("-seed", "-all-seed"))
+    return with_seeds(renamed, range(first, first + (num_seeds if steps else 1)))
+
+
+def with_seeds(candidate: Candidate, seeds: Iterable[int]) -> list[Candidate]:
+    """`candidate` with each of `seeds`."""
     stem = candidate.name.rpartition("-seed")[0]
     return [
         replace(candidate, name=f"{stem}-seed{seed}", arguments=replace(candidate.arguments, seed=seed))

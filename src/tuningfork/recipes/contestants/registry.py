@@ -5,7 +5,10 @@ from types import MappingProxyType
 
 from tuningfork.errors import PromptError
 from tuningfork.library.comparison_folder import ComparisonOptions
+from tuningfork.recipes.contestants.classical import ClassicalBaseline
 from tuningfork.recipes.contestants.contestant import Contestant
+from tuningfork.recipes.contestants.full import FullFineTuning
+from tuningfork.recipes.contestants.low_rank import LowRank
 from tuningfork.recipes.contestants.soft import soft_prompts
 from tuningfork.recipes.contestants.words import FewShot, NoPrompt, TextPrompt
 from tuningfork.tasks.suggestions import did_you_mean
@@ -16,6 +19,9 @@ CONTESTANTS: Mapping[str, Callable[[ComparisonOptions], Sequence[Contestant]]] =
         "text_prompt": lambda _: [TextPrompt()],
         "few_shot": lambda _: [FewShot()],
         "soft_prompts": lambda options: soft_prompts(options.tuning),
+        "lora": lambda _: [LowRank()],
+        "full_fine_tuning": lambda _: [FullFineTuning()],
+        "classical": lambda _: [ClassicalBaseline()],
     }
 )
 """What makes them of the options of a comparison, in the order in which they are measured."""
