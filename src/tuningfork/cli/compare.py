@@ -97,8 +97,8 @@ def compare(
         typer.Option(
             "--contestant",
             "-c",
-            help="Who takes part; repeat for several: no_prompt, text_prompt, few_shot, soft_prompts. "
-            "Default: all.",
+            help="Who takes part; repeat for several: no_prompt, text_prompt, few_shot, soft_prompts, lora, "
+            "full_fine_tuning, classical. Default: all.",
         ),
     ] = None,
     model: ModelOption = "bundled",
