@@ -11,6 +11,7 @@ import typer
 from tuningfork import __version__
 from tuningfork.cli import (
     check,
+    compare,
     compose,
     demo,
     doctor,
@@ -75,6 +76,7 @@ for name, command in (
     ("init", init.init),
     ("tune", tune.tune),
     ("tune-shared", tune_shared.tune_shared),
+    ("compare", compare.compare),
     ("instruct", instruct.instruct),
     ("run", run.run),
     ("predict", predict.predict),
