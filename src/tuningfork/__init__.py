@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tuningfork.errors import BudgetSpent as BudgetSpent
     from tuningfork.errors import ContextLengthError as ContextLengthError
     from tuningfork.errors import DataError as DataError
     from tuningfork.errors import FormatError as FormatError
     from tuningfork.errors import MissingDependencyError as MissingDependencyError
     from tuningfork.errors import ModelError as ModelError
     from tuningfork.errors import PromptError as PromptError
+    from tuningfork.errors import RemoteError as RemoteError
     from tuningfork.errors import RunError as RunError
     from tuningfork.errors import TaskError as TaskError
     from tuningfork.errors import TuningForkError as TuningForkError
@@ -32,12 +34,14 @@ __version__ = "0.1.0"
 
 # A public name stands here for run time and above for type checkers; a test holds the two together.
 _MODULE_OF = {
+    "BudgetSpent": "tuningfork.errors",
     "ContextLengthError": "tuningfork.errors",
     "DataError": "tuningfork.errors",
     "FormatError": "tuningfork.errors",
     "MissingDependencyError": "tuningfork.errors",
     "ModelError": "tuningfork.errors",
     "PromptError": "tuningfork.errors",
+    "RemoteError": "tuningfork.errors",
     "RunError": "tuningfork.errors",
     "TaskError": "tuningfork.errors",
     "TuningForkError": "tuningfork.errors",

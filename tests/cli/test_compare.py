@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands import call, invoke, listing
 from tests.tiny_folder import TICKETS, write_rows
-from tuningfork.errors import PromptError, TaskError
+from tuningfork.errors import FormatError, PromptError, TaskError
 
 QUICK = (
     "-c", "no_prompt", "-c", "soft_prompts", "--method", "prompt_tuning", "--placement", "front",
@@ -75,6 +75,19 @@ def test_options_reach_the_comparison(folder: Path, model: Path) -> None:
     assert [seed["seed"] for seed in comparison["contestants"][2]["seeds"]] == [7, 8]
     plan = json.loads((folder / printed["path"] / "plan.json").read_text(encoding="utf-8"))
     assert plan["options"]["contestants"] == ["no_prompt", "soft_prompts"]
+
+
+def test_calls_are_counted_in_the_money_of_a_file_of_prices(folder: Path, model: Path) -> None:
+    (folder / "prices.yaml").write_text("currency: EUR\nhardware: {processor_hour: 3.6}\n", encoding="utf-8")
+    given = ("compare", "tickets", "--model", model, "--json", "-c", "no_prompt")
+    for prices, currency in ((("--prices", "prices.yaml"), "EUR"), ((), "")):
+        completed = invoke(folder, *given, *prices)
+        assert completed.code == 0, completed.stderr
+        for one in json.loads(completed.stdout)["comparison"]["contestants"]:
+            assert one["cost"]["currency"] == currency
+            assert (one["cost"]["money_per_1000_calls"] is None) is not bool(prices)
+    with pytest.raises(FormatError, match=r"none\.yaml"):
+        call(folder, *given, "--prices", "none.yaml")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,20 @@ def test_people_see_who_is_at_work_the_verdict_and_the_table(place: Path) -> Non
     assert "\n\n\n" not in said
 
 
+def test_the_reports_begin_with_the_verdict_and_say_how_they_were_made(place: Path) -> None:
+    folder = place / "runs/tickets-comparison-1"
+    record = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    said = (place / "said.txt").read_text(encoding="utf-8")
+    for name in ("report.html", "report.md"):
+        assert f"Report    runs/tickets-comparison-1/{name}" in said
+        assert "prompt tuning" in (folder / name).read_text(encoding="utf-8")
+    assert record["command"].startswith("tuningfork compare tickets.jsonl --model ")
+    assert record["command"].endswith(" ".join(QUICK))
+    names = {metric["name"] for one in record["contestants"] for metric in one["metrics"]}
+    assert {"macro_f1", "mcc", "brier", "ece"} <= names
+    assert all(seed["probabilities"] for one in record["contestants"] for seed in one["seeds"])
+
+
 def test_show_prints_it_again(place: Path) -> None:
     said = (place / "said.txt").read_text(encoding="utf-8")
     again = invoke(place, "show", "runs/tickets-comparison-1")
@@ -116,7 +130,7 @@ def test_killed_comparison_goes_on_and_is_the_same_in_all_but_times(model: Path,
 
 
 _TIMES = {"seconds", "seconds_to_best", "processor_seconds", "latency_p50_seconds", "latency_p95_seconds"}
-_OF_THE_MACHINE = {"tokens_per_second", "peak_memory_bytes", "energy_joules", "created"}
+_OF_THE_MACHINE = {"tokens_per_second", "peak_memory_bytes", "energy_joules", "created", "command"}
 
 
 def timeless(comparison: Path) -> Any:

@@ -40,6 +40,10 @@ def test_it_opens_with_the_verdict_and_names_every_figure(tmp_path: Path) -> Non
     assert "Test set read for the first time by runs in this folder." in shown
     assert any(line.startswith("Figures   ") and line.endswith("comparison.json") for line in shown)
     assert not any(line.startswith("Report") for line in shown)
+    (tmp_path / "report.html").write_text("<html></html>")
+    assert any(
+        line.startswith("Report    ") and line.endswith("report.html") for line in printed(tmp_path, TEXT)
+    )
 
 
 def test_it_fits_80_columns_with_the_longest_names_and_figures(tmp_path: Path) -> None:
@@ -60,6 +64,13 @@ def test_each_verdict_has_its_mark_and_the_best_comes_first(tmp_path: Path) -> N
     assert rows[-1].startswith("text prompt")
     backwards = printed(tmp_path, TEXT, *OTHERS, higher_is_better=False)
     assert next(line for line in backwards if "[0.12,0.99]" in line).startswith("text prompt")
+
+
+def test_the_gain_is_that_over_the_text_prompt(tmp_path: Path) -> None:
+    record = comparison(TEXT, *OTHERS)
+    between = record.differences[0].model_copy(update={"baseline": "LoRA", "mean": 0.5})
+    shown = printed(tmp_path, TEXT, *OTHERS, differences=(*record.differences, between))
+    assert not any("+0.500" in line for line in shown)
 
 
 def test_curves_are_a_table_by_size(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def comparison(*contestants: ContestantRecord, **further: Any) -> ComparisonReco
         "headline": "Prompt tuning is better than the text prompt.", "environment": {}, "seconds": 75.0,
         "notes": ("Test set read for the first time by runs in this folder.",),
     }  # fmt: skip
-    return ComparisonRecord(contestants=contestants, differences=differences, **known | further)
+    known |= {"contestants": contestants, "differences": differences}
+    return ComparisonRecord(**known | further)
 
 
 def curve(name: str, *means: float) -> tuple[CurvePoint, ...]:

@@ -10,7 +10,7 @@ from tuningfork.evaluation.comparison import ComparisonRecord, ContestantRecord
 from tuningfork.evaluation.evaluate import Evaluation
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.recipes.comparison_record import _shown, comparison_record, mean_score
+from tuningfork.recipes.comparison_record import _shown, comparison_record, further_metrics, mean_score
 from tuningfork.recipes.comparison_record import seed_record as stored
 from tuningfork.recipes.preparation import Prepared, prepare
 from tuningfork.tasks.task import Task
@@ -32,7 +32,7 @@ def recorded(prepared: Prepared, *contestants: ContestantRecord) -> ComparisonRe
 
 def test_every_measured_contestant_is_compared_with_the_text_prompt(prepared: Prepared) -> None:
     record = recorded(prepared, TEXT, left_out("p tuning", "no room"), BETTER, WORSE)
-    by_name = {difference.candidate: difference for difference in record.differences}
+    by_name = {d.candidate: d for d in record.differences if d.baseline == "text prompt"}
     assert set(by_name) == {"prefix tuning", "idpg"}
     gain, loss = by_name["prefix tuning"], by_name["idpg"]
     assert (gain.verdict, loss.verdict) == ("better", "worse")
@@ -64,13 +64,27 @@ def test_without_the_text_prompt_there_is_no_verdict(prepared: Prepared) -> None
     record = recorded(prepared, absent, BETTER)
     assert record.differences == ()
     assert record.contestants[1].low is not None
-    assert "text prompt" in record.headline
+    assert record.headline.startswith("Only prefix tuning was measured")
 
 
 def test_the_text_prompt_alone_is_compared_with_nothing(prepared: Prepared) -> None:
     record = recorded(prepared, TEXT)
     assert record.differences == ()
     assert record.headline
+
+
+def test_the_time_that_was_taken_changes_no_verdict(prepared: Prepared) -> None:
+    def slow(one: ContestantRecord, seconds: float) -> ContestantRecord:
+        assert one.cost is not None
+        return one.model_copy(update={"cost": one.cost.model_copy(update={"seconds": seconds})})
+
+    twins = [BETTER, BETTER.model_copy(update={"name": "twin"})]
+    first, second = (
+        recorded(prepared, TEXT, *(slow(*pair) for pair in zip(twins, seconds, strict=True)))
+        for seconds in ((1.0, 2.0), (2.0, 1.0))
+    )
+    assert (first.differences, first.headline) == (second.differences, second.headline)
+    assert [one.cost.seconds for one in first.contestants[1:] if one.cost] == [1.0, 2.0]
 
 
 def test_rows_are_those_of_the_test_split(prepared: Prepared) -> None:
@@ -101,6 +115,24 @@ def test_what_a_seed_answered_is_kept_but_for_losses_that_are_no_numbers() -> No
     for broken in (math.nan, math.inf):
         assert stored(3, Evaluation(["a"], [1.0], [broken], 0.1)).log_losses is None
     assert type(kept).model_validate_json(kept.model_dump_json()) == kept
+
+
+def test_probabilities_are_kept_and_further_metrics_are_made_of_what_was_kept(prepared: Prepared) -> None:
+    test = list(prepared.test)[:4]
+    labels = list(prepared.task.labels or ())
+    right = [labels.index(example.targets[0]) for example in test]
+    shares = [[0.9 if place == gold else 0.1 for place in range(2)] for gold in right]
+    said = [labels[gold] for gold in right]
+    evaluation = Evaluation(said, [1.0] * 4, [0.105] * 4, 0.1, probabilities=shares)
+    kept = stored(0, evaluation)
+    assert kept.probabilities == tuple(map(tuple, shares))
+    by_name = {one.name: one for one in further_metrics(prepared.task, test, [kept], seed=0)}
+    assert by_name["brier"].value == pytest.approx(0.02)
+    assert by_name["macro_f1"].value == 1.0
+    bare = kept.model_copy(update={"probabilities": None, "log_losses": None})
+    without = {one.name for one in further_metrics(prepared.task, test, [bare], seed=0)}
+    assert "macro_f1" in without
+    assert "brier" not in without
 
 
 def test_curves_hold_those_that_were_measured_at_a_size(prepared: Prepared) -> None:

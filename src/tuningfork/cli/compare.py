@@ -35,7 +35,6 @@ _SHARED = (
     "label_smoothing",
     "head",
     "num_virtual_tokens",
-    "max_steps",
     "batch_size",
     "micro_batch_size",
     "bank_size",
@@ -65,9 +64,17 @@ _SETTINGS: Mapping[str, tuple[Any, Any]] = {name: TRAINING[name] for name in _SH
             ),
         ],
         5,
-    )
+    ),
+    "max_steps": (training.StepsOption, 60),
 }
-"""Options of `tune` that are the same for all contestants. Each searches learning rates of its own."""
+"""Options of `tune` that are the same for all contestants. Each searches learning rates of its own.
+
+Many are compared at once, so each has fewer steps than where one is tuned: few rows are learned in 10 to 40.
+"""
+
+PricesOption = Annotated[
+    Path | None, typer.Option("--prices", help="What you pay, as YAML: money for 1,000 calls.")
+]
 
 
 def _sizes(given: str | None) -> str | None:
@@ -101,6 +108,7 @@ def compare(
             "--budget", help="Seconds that each contestant may take to choose and train.", min=0.001
         ),
     ] = None,
+    prices: PricesOption = None,
     curves: Annotated[
         bool, typer.Option("--curves", help="Learning curves: train all on fewer examples, too.")
     ] = False,
@@ -170,5 +178,6 @@ def _options_of(given: dict[str, Any]) -> "ComparisonOptions":
         tuning=TuneOptions(**fields),
         contestants=tuple(given["contestants"] or ()),
         budget_seconds=given["budget"],
+        prices=None if given["prices"] is None else str(given["prices"].resolve()),
         curve_sizes=(sizes or DEFAULT_CURVE_SIZES) if given["curves"] else (),
     )

@@ -1,6 +1,8 @@
 """What `tuningfork compare` does once its options are read; imports the heavy parts."""
 
 import json
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +31,8 @@ def start_comparison(
         if is_dry_run:
             recipe.plan_comparison(task, options, sink=sink)
             return
-        folder = recipe.compare(task, options, runs_folder=runs, sink=sink)
+        command = shlex.join(["tuningfork", *sys.argv[1:]])
+        folder = recipe.compare(task, options, runs_folder=runs, sink=sink, command=command)
     show_comparison(console, folder, as_json=as_json)
 
 

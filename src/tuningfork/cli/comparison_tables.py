@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tuningfork.cli.tables import size
-from tuningfork.evaluation.comparison import ComparisonRecord, ContestantRecord, DifferenceRecord
+from tuningfork.evaluation.comparison import TEXT_PROMPT, ComparisonRecord, ContestantRecord, DifferenceRecord
 from tuningfork.evaluation.statistics import Verdict
-from tuningfork.library.comparison_folder import ComparisonFolder
+from tuningfork.library.comparison_folder import HTML_REPORT, MARKDOWN_REPORT, ComparisonFolder
 
 _MARKS: Mapping[Verdict, tuple[str, str]] = MappingProxyType(
     {
@@ -35,10 +35,9 @@ def print_comparison(console: Console, record: ComparisonRecord, folder: Compari
         markup=False,
     )
     console.print(_table(record))
-    baselines = sorted({difference.baseline for difference in record.differences})
-    if baselines:
+    if record.differences:
         marks = ", ".join(f"{mark} {verdict}" for verdict, (mark, _) in _MARKS.items())
-        console.print(f"gain: over the {baselines[0]}; {marks}", style="dim", highlight=False)
+        console.print(f"gain: over the {TEXT_PROMPT}; {marks}", style="dim", highlight=False)
     for one in record.contestants:
         if one.status != "measured":
             console.print(Text(f"{one.status.capitalize()}: {one.name}: {one.reason}"))
@@ -50,7 +49,7 @@ def print_comparison(console: Console, record: ComparisonRecord, folder: Compari
         console.print(f"{record.metric} by number of examples", highlight=False)
         console.print(_curves_table(record))
     console.print()
-    for label, name in (("Figures", "comparison.json"), ("Report", "report.html"), ("Report", "report.md")):
+    for label, name in (("Report", HTML_REPORT), ("Report", MARKDOWN_REPORT), ("Figures", "comparison.json")):
         if (folder.path / name).is_file():
             console.print(f"{label:<10}{folder.path / name}", highlight=False, markup=False, soft_wrap=True)
 
@@ -60,7 +59,11 @@ def _table(record: ComparisonRecord) -> Table:
     table.add_column("", max_width=_NAME_WIDTH)
     for name in (record.metric, "gain", "", "time", "peak", "trained", "stored", "p50"):
         table.add_column(name, justify="left" if name == record.metric else "right", no_wrap=True)
-    differences = {difference.candidate: difference for difference in record.differences}
+    differences = {
+        difference.candidate: difference
+        for difference in record.differences
+        if difference.baseline == TEXT_PROMPT
+    }
     measured = [one for one in record.contestants if one.status == "measured"]
     for one in sorted(measured, key=lambda one: _goodness(one, record), reverse=True):
         table.add_row(*_cells(one, differences.get(one.name), record.metric_digits))

@@ -1,5 +1,6 @@
 """Scores of a prompt over a split."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,8 @@ class Evaluation:
     scores: list[float]
     """The task's metric for each example."""
     log_losses: list[float]
-    """Nats: of the right label among the labels, or per token of the first reference, or per word to tag."""
+    """Nats: of the right label among the labels, or per token of the first reference, or per word to tag; NaN
+    where answers came as words alone, from a model that shows no probabilities."""
     seconds: float
     weights: list[float] | None = None
     """What each example's score counts for in that of the split; None if all count alike."""
@@ -59,6 +61,11 @@ class Evaluation:
             return sum(self.scores) / len(self.scores)
         weighed = (weight * score for weight, score in zip(self.weights, self.scores, strict=True))
         return sum(weighed) / sum(self.weights)
+
+    @property
+    def has_log_losses(self) -> bool:
+        """Whether the answers came with probabilities."""
+        return not any(map(math.isnan, self.log_losses))
 
     @property
     def mean_log_loss(self) -> float:

@@ -15,6 +15,7 @@ from tuningfork.tasks.task import Task, load_task, save_task
 R = TypeVar("R", bound=BaseModel)
 
 FEWEST_ROWS_OF_A_CURVE = 4
+HTML_REPORT, MARKDOWN_REPORT = "report.html", "report.md"
 _PLAN, _RESULT, _TASK = "plan.json", "comparison.json", "task.yaml"
 _WORK, _CURVES = "work", "curves"
 _RECORD, _ANSWERS = "contestant.json", "answers"
@@ -31,6 +32,8 @@ class ComparisonOptions(Record):
     """Wall time that each contestant may take to choose and train; None is no limit."""
     curve_sizes: tuple[Annotated[int, Field(ge=FEWEST_ROWS_OF_A_CURVE)], ...] = ()
     """Numbers of examples to train on beside all of them; none draws no learning curves."""
+    prices: str | None = None
+    """File of prices that calls are counted with; None looks where TUNINGFORK_PRICES says, if anywhere."""
 
 
 class ComparisonPlan(Record):
@@ -44,6 +47,8 @@ class ComparisonPlan(Record):
     """What reports call them, in order."""
     test_reads: int
     """How often this test set has been read by runs in this folder, this comparison included."""
+    command: str = ""
+    """What makes the comparison again, as it was typed."""
 
 
 class ComparisonFolder:

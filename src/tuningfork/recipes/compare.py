@@ -10,6 +10,9 @@ from tuningfork.data.example import Example
 from tuningfork.errors import PromptError, RunError, TuningForkError
 from tuningfork.evaluation.comparison import ContestantRecord, CostRecord, SeedRecord
 from tuningfork.evaluation.cost import Spent, Use, measure_use
+from tuningfork.evaluation.prices import load_prices
+from tuningfork.evaluation.report.html import html
+from tuningfork.evaluation.report.markdown import markdown
 from tuningfork.events import (
     Event,
     EventSink,
@@ -21,6 +24,8 @@ from tuningfork.events import (
     StageStarted,
 )
 from tuningfork.library.comparison_folder import (
+    HTML_REPORT,
+    MARKDOWN_REPORT,
     ComparisonFolder,
     ComparisonOptions,
     ComparisonPlan,
@@ -30,7 +35,12 @@ from tuningfork.library.run_folder import count_test_read
 from tuningfork.library.run_records import RunRecord
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
-from tuningfork.recipes.comparison_record import comparison_record, mean_score, seed_record
+from tuningfork.recipes.comparison_record import (
+    comparison_record,
+    further_metrics,
+    mean_score,
+    seed_record,
+)
 from tuningfork.recipes.contestants.contestant import Arena, Contestant, Made, Trains
 from tuningfork.recipes.contestants.registry import contestants_of
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
@@ -53,10 +63,12 @@ def compare(
     resume: ComparisonFolder | None = None,
     model: FrozenModel | None = None,
     sink: EventSink | None = None,
+    command: str = "",
 ) -> ComparisonFolder:
     """Measure ways of adapting a model to `task` on the same test rows, and return the finished comparison.
 
-    The contestants are those that `options` name, unless they are given. With `resume`, an unfinished
+    The contestants are those that `options` name, unless they are given. A new comparison is made again by
+    `command`, which its report shows. With `resume`, an unfinished
     comparison goes on where its contestants stood; data, model and options must be what they were when it
     began. Nothing looks at a test row before the contestant that answers it is made.
 
@@ -65,7 +77,7 @@ def compare(
             written down as that.
     """
     comparison = _Comparison(task, options, contestants, model, sink or NullSink(), resume)
-    return comparison.run(runs_folder, resume)
+    return comparison.run(runs_folder, resume, command)
 
 
 def plan_comparison(
@@ -100,6 +112,7 @@ class _Comparison:
         self._earlier_seconds = 0.0
         self._options = options
         self._sink = sink
+        self._prices = load_prices(None if options.prices is None else Path(options.prices))
         self._contestants = list(contestants or contestants_of(options))
         names = [contestant.name for contestant in self._contestants]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -134,9 +147,9 @@ class _Comparison:
             )
         self._sink.emit(Notice(f"Plan      up to {_counted(total, 'training')} in all"))
 
-    def run(self, runs_folder: Path, resume: ComparisonFolder | None) -> ComparisonFolder:
+    def run(self, runs_folder: Path, resume: ComparisonFolder | None, command: str) -> ComparisonFolder:
         """Every contestant, then the verdict on all."""
-        folder = self._open_folder(runs_folder, resume)
+        folder = self._open_folder(runs_folder, resume, command)
         plan = folder.plan
         self._earlier_seconds = self._seconds_before(folder)
         contestants = []
@@ -153,6 +166,9 @@ class _Comparison:
             notes=self._notes(plan, is_unchanged=is_unchanged),
             seconds=self._seconds(),
         )
+        folder.save_text(HTML_REPORT, html(record))
+        folder.save_text(MARKDOWN_REPORT, markdown(record))
+        # Last, as it marks the comparison as finished.
         folder.save_record(record)
         return folder
 
@@ -165,7 +181,9 @@ class _Comparison:
         """Those that are fewer than all rows."""
         return sorted({size for size in self._options.curve_sizes if size < len(self._prepared.rows)})
 
-    def _open_folder(self, runs_folder: Path, resume: ComparisonFolder | None) -> ComparisonFolder:
+    def _open_folder(
+        self, runs_folder: Path, resume: ComparisonFolder | None, command: str
+    ) -> ComparisonFolder:
         run = RunRecord(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             options=self._options.tuning,
@@ -179,7 +197,9 @@ class _Comparison:
         if resume is None:
             folder = ComparisonFolder.create(runs_folder, self._prepared.task.name)
             reads = count_test_read(folder.path, self._prepared.test_hash)
-            plan = ComparisonPlan(run=run, options=self._options, contestants=names, test_reads=reads)
+            plan = ComparisonPlan(
+                run=run, options=self._options, contestants=names, test_reads=reads, command=command
+            )
             folder.begin(plan, self._prepared.task)
             self._sink.emit(Notice(f"Compare   {folder.path}"))
             return folder
@@ -240,6 +260,7 @@ class _Comparison:
                 made = contestant.make(replace(arena, sink=FanOutSink([arena.sink, ledger])), work.path)
             seeds = self._answers(made, test, work, arena.sink)
             use = self._use(made, test, seeds[0])
+            metrics = further_metrics(self._prepared.task, test, seeds, seed=self._options.tuning.seed)
         except RunError:
             # Of the folder, not of the contestant: a full disk, a damaged file. It can go on later.
             raise
@@ -256,7 +277,8 @@ class _Comparison:
             seeds=seeds,
             mean=mean_score(seeds),
             covers="method" if len(seeds) > 1 else "artefact",
-            cost=_cost(made, ledger.spent, use),
+            metrics=metrics,
+            cost=self._cost(made, ledger.spent, use),
         )
 
     def _answers(
@@ -292,6 +314,28 @@ class _Comparison:
             count_tokens=None if made.prompt_tokens is None else count_tokens,
             num_calls=len(rows),
             device=self._model.device,
+        )
+
+    def _cost(self, made: Made, spent: Spent, use: Use) -> CostRecord:
+        is_on_accelerator = made.prompt_tokens is not None and self._model.device.type == "cuda"
+        money = self._prices.per_1000_calls(use, on_accelerator=is_on_accelerator)
+        return CostRecord(
+            seconds=spent.seconds,
+            seconds_to_best=made.seconds_to_best,
+            processor_seconds=spent.processor_seconds,
+            accelerator_seconds=spent.accelerator_seconds,
+            energy_joules=spent.energy_joules,
+            peak_memory_bytes=spent.peak_memory_bytes,
+            trained_parameters=made.trained_parameters,
+            stored_bytes=made.stored_bytes,
+            num_calls=use.num_calls,
+            latency_p50_seconds=use.latency_p50_seconds,
+            latency_p95_seconds=use.latency_p95_seconds,
+            tokens_per_second=use.tokens_per_second,
+            input_tokens_per_call=use.input_tokens_per_call,
+            output_tokens_per_call=use.output_tokens_per_call,
+            money_per_1000_calls=money,
+            currency="" if money is None else self._prices.currency,
         )
 
     def _at_size(self, size: int, folder: ComparisonFolder) -> list[ContestantRecord]:
@@ -337,25 +381,6 @@ def _load(options: ComparisonOptions, resume: ComparisonFolder | None, sink: Eve
         dtype=dtype,
         quantize=tuning.quantize,
         announce=lambda message: sink.emit(Notice(message)),
-    )
-
-
-def _cost(made: Made, spent: Spent, use: Use) -> CostRecord:
-    return CostRecord(
-        seconds=spent.seconds,
-        seconds_to_best=made.seconds_to_best,
-        processor_seconds=spent.processor_seconds,
-        accelerator_seconds=spent.accelerator_seconds,
-        energy_joules=spent.energy_joules,
-        peak_memory_bytes=spent.peak_memory_bytes,
-        trained_parameters=made.trained_parameters,
-        stored_bytes=made.stored_bytes,
-        num_calls=use.num_calls,
-        latency_p50_seconds=use.latency_p50_seconds,
-        latency_p95_seconds=use.latency_p95_seconds,
-        tokens_per_second=use.tokens_per_second,
-        input_tokens_per_call=use.input_tokens_per_call,
-        output_tokens_per_call=use.output_tokens_per_call,
     )
 
 

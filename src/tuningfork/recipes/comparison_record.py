@@ -1,39 +1,26 @@
 """From what contestants came to, to the record of a comparison: intervals, differences, verdict, notes."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 from tuningfork.data.example import Example
 from tuningfork.evaluation.comparison import (
-    TEXT_PROMPT,
     ComparisonRecord,
     ContestantRecord,
     CurvePoint,
-    DifferenceRecord,
+    MeasuredMetric,
     SeedRecord,
     TestRow,
 )
 from tuningfork.evaluation.evaluate import Evaluation
+from tuningfork.evaluation.measured_metrics import measured_metrics
 from tuningfork.evaluation.pooled_scores import row_values
-from tuningfork.evaluation.statistics import Interval, mean_interval, paired_difference
+from tuningfork.evaluation.verdicts import Judgement, MeanScore, judge_contestants
 from tuningfork.library.comparison_folder import ComparisonPlan
 from tuningfork.recipes.preparation import Prepared
-from tuningfork.tasks.metrics import Metric, get_metric
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the test rows say of contestants."""
-
-    differences: tuple[DifferenceRecord, ...]
-    headline: str
-    intervals: Mapping[str, Interval]
-    """Of the mean score, by name."""
-    notes: tuple[str, ...]
+from tuningfork.tasks.task import Task
 
 
 def comparison_record(
@@ -46,12 +33,13 @@ def comparison_record(
     seconds: float,
 ) -> ComparisonRecord:
     """The record of a finished comparison; `curves` holds contestants by the number of rows they had."""
-    task, metric, tuning = prepared.task, get_metric(prepared.task.metric), plan.options.tuning
-    judged = _judged(contestants, metric, seed=tuning.seed)
+    task, metric, tuning = prepared.task, prepared.task.scoring, plan.options.tuning
+    judged = _judged(contestants, task, seed=tuning.seed)
     finished = tuple(_with_interval(one, judged.intervals) for one in contestants)
     num_train = len(prepared.rows if prepared.is_cross_validated else prepared.folds[0].train)
     return ComparisonRecord(
         created=plan.run.created,
+        command=plan.command,
         task=task.name,
         task_type=task.type,
         task_hash=plan.run.task_hash,
@@ -59,6 +47,7 @@ def comparison_record(
         metric_digits=metric.digits,
         metric_maximum=metric.maximum,
         higher_is_better=metric.higher_is_better,
+        margin=task.margin,
         labels=tuple(task.labels or ()),
         model=plan.run.model.name,
         model_hash=plan.run.model.weights,
@@ -71,7 +60,7 @@ def comparison_record(
         rows=tuple(TestRow(inputs=_shown(row), targets=tuple(row.targets)) for row in prepared.test),
         contestants=finished,
         differences=judged.differences,
-        curves=tuple(_curve_points(finished, curves, metric, num_train, seed=tuning.seed)),
+        curves=tuple(_curve_points(finished, curves, task, num_train, seed=tuning.seed)),
         headline=judged.headline,
         notes=(*judged.notes, *notes),
         environment=plan.run.environment,
@@ -89,6 +78,21 @@ def seed_record(seed: int, evaluation: Evaluation) -> SeedRecord:
         # Of a training that ended in no numbers there is none.
         log_losses=tuple(log_losses) if log_losses and np.isfinite(log_losses).all() else None,
         weights=None if evaluation.weights is None else tuple(evaluation.weights),
+        probabilities=_probabilities(evaluation.probabilities),
+    )
+
+
+def further_metrics(
+    task: Task, test: Sequence[Example], seeds: Sequence[SeedRecord], *, seed: int
+) -> tuple[MeasuredMetric, ...]:
+    """The usual metrics of this type of task beside its own, and those that its file names, over `seeds`.
+
+    Raises:
+        TaskError: if a function of the user's fails on a row.
+    """
+    references = [example.targets for example in test]
+    return measured_metrics(
+        task, [_evaluation(one) for one in seeds], references, np.random.default_rng(seed)
     )
 
 
@@ -97,86 +101,57 @@ def mean_score(seeds: Sequence[SeedRecord]) -> float:
     return float(np.mean([np.mean(row_values(seed.scores, seed.weights)) for seed in seeds]))
 
 
-def _judged(contestants: Sequence[ContestantRecord], metric: Metric, *, seed: int) -> Judgement:
-    """Every measured contestant against the text prompt, by its means over seeds, row by row."""
-    rows = {one.name: _row_means(one) for one in contestants if one.status == "measured"}
-    bounds = (
-        min([0.0, *(min(values) for values in rows.values())]),
-        max([metric.maximum, *(max(values) for values in rows.values())]),
+def _judged(contestants: Sequence[ContestantRecord], task: Task, *, seed: int) -> Judgement:
+    metric = task.scoring
+    return judge_contestants(
+        [_without_time(one) for one in contestants],
+        metric_name=metric.name,
+        digits=metric.digits,
+        higher_is_better=metric.higher_is_better,
+        maximum=metric.maximum,
+        margin=task.margin,
+        rng=np.random.default_rng(seed),
     )
-    intervals = {
-        name: mean_interval(values, bounds=bounds, rng=np.random.default_rng(seed))
-        for name, values in rows.items()
-    }
-    if TEXT_PROMPT not in rows:
-        return Judgement((), f"Nothing to compare with: the {TEXT_PROMPT} was not measured.", intervals, ())
-    differences = []
-    for name, values in rows.items():
-        if name == TEXT_PROMPT:
-            continue
-        found = paired_difference(
-            values,
-            rows[TEXT_PROMPT],
-            bounds=bounds,
-            higher_is_better=metric.higher_is_better,
-            rng=np.random.default_rng(seed),
-        )
-        p = found.mcnemar_p
-        if p is None:
-            p = _student_p(np.subtract(values, rows[TEXT_PROMPT]))
-        differences.append(
-            DifferenceRecord(
-                candidate=name,
-                baseline=TEXT_PROMPT,
-                mean=found.mean,
-                low=found.interval.low,
-                high=found.interval.high,
-                level=found.interval.level,
-                covers="artefact",
-                num_rows=found.n,
-                p=p,
-                adjusted_p=min(1.0, p * (len(rows) - 1)),
-                mcnemar_p=found.mcnemar_p,
-                equivalence_low=found.equivalence_interval.low,
-                equivalence_high=found.equivalence_interval.high,
-                verdict=found.verdict,
-                needed_rows=found.needed_n,
-                flips_better=tuple(found.flips_better),
-                flips_worse=tuple(found.flips_worse),
-                sentence=found.sentence(metric.name, (name, f"the {TEXT_PROMPT}")),
-            )
-        )
-    if not differences:
-        return Judgement((), f"Only the {TEXT_PROMPT} was measured.", intervals, ())
-    sign = 1 if metric.higher_is_better else -1
-    best = max(differences, key=lambda difference: sign * difference.mean)
-    return Judgement(tuple(differences), best.sentence, intervals, ())
 
 
-def _student_p(differences: NDArray[np.float64]) -> float:
-    """Of no difference, by Student's paired test; equal differences have no spread to test by."""
-    if float(np.ptp(differences)) == 0.0:
-        return 1.0 if float(differences[0]) == 0.0 else 0.0
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
-
-
-def _row_means(contestant: ContestantRecord) -> list[float]:
-    """One value for each test row: its mean over seeds."""
-    values = [row_values(seed.scores, seed.weights) for seed in contestant.seeds]
-    return [float(mean) for mean in np.mean(values, axis=0)]
-
-
-def _with_interval(contestant: ContestantRecord, intervals: Mapping[str, Interval]) -> ContestantRecord:
-    interval = intervals.get(contestant.name)
-    if interval is None:
+def _without_time(contestant: ContestantRecord) -> ContestantRecord:
+    """Among equals the cheaper one comes first: by bytes, as the time is another whenever it is measured."""
+    if contestant.cost is None:
         return contestant
-    return contestant.model_copy(update={"low": interval.low, "high": interval.high})
+    return contestant.model_copy(update={"cost": contestant.cost.model_copy(update={"seconds": 0.0})})
+
+
+def _probabilities(found: Sequence[Sequence[float]] | None) -> tuple[tuple[float, ...], ...] | None:
+    if found is None or not np.isfinite(found).all():
+        return None
+    return tuple(tuple(row) for row in found)
+
+
+def _evaluation(seed: SeedRecord) -> Evaluation:
+    """What was written down of a seed, as further metrics take it."""
+    log_losses = [math.nan] * len(seed.scores) if seed.log_losses is None else list(seed.log_losses)
+    return Evaluation(
+        list(seed.predictions),
+        list(seed.scores),
+        log_losses,
+        0.0,
+        None if seed.weights is None else list(seed.weights),
+        None if seed.probabilities is None else [list(row) for row in seed.probabilities],
+    )
+
+
+def _with_interval(contestant: ContestantRecord, intervals: Mapping[str, MeanScore]) -> ContestantRecord:
+    found = intervals.get(contestant.name)
+    if found is None:
+        return contestant
+    changes = {"mean": found.mean, "low": found.low, "high": found.high, "covers": found.covers}
+    return contestant.model_copy(update=changes)
 
 
 def _curve_points(
     contestants: Sequence[ContestantRecord],
     curves: Mapping[int, Sequence[ContestantRecord]],
-    metric: Metric,
+    task: Task,
     num_train: int,
     *,
     seed: int,
@@ -186,13 +161,13 @@ def _curve_points(
         return []
     points = []
     for count, measured in [*sorted(curves.items()), (num_train, contestants)]:
-        intervals = _judged(measured, metric, seed=seed).intervals
+        intervals = _judged(measured, task, seed=seed).intervals
         points += [
             CurvePoint(
                 contestant=one.name,
                 num_train=count,
                 num_seeds=len(one.seeds),
-                mean=mean_score(one.seeds),
+                mean=intervals[one.name].mean,
                 low=intervals[one.name].low,
                 high=intervals[one.name].high,
             )
