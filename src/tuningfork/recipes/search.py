@@ -163,11 +163,24 @@ class Search:
         ranked: list[CandidateOutcome] = []
         steps = self._space.options.max_steps
         rungs = [max(1, round(fraction * steps)) for fraction in _RUNGS] if len(alive) > 1 else [steps]
-        for until in dict.fromkeys(rungs):
-            ranked = self._stage(f"tune to step {until}", alive, until)
+        reached = 0
+        for rung in dict.fromkeys(rungs):
+            while reached < rung:
+                reached = self._next_stop(alive, reached, rung)
+                ranked = self._stage(f"tune to step {reached}", alive, reached)
             keep = max(1, (len(ranked) + 1) // 2)
             alive = [outcome.candidate for outcome in ranked[:keep]]
         return ranked[0]
+
+    def _next_stop(self, alive: Sequence[Candidate], reached: int, rung: int) -> int:
+        """How far to train before the folds are judged: to the rung, or where a last candidate may stall."""
+        arguments = alive[0].arguments
+        if len(alive) > 1 or self._space.num_folds == 1 or not arguments.patience:
+            return rung
+        outcome = self.outcomes.get(alive[0].name)
+        best_step = 0 if outcome is None else outcome.best_step
+        stall = best_step + arguments.patience * arguments.validate_every
+        return stall if reached < stall < rung else rung
 
     def _stage(
         self, name: str, candidates: Sequence[Candidate], until: int, *, may_stop: bool = True
