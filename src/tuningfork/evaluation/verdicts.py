@@ -124,8 +124,11 @@ def _check(measured: Sequence[ContestantRecord]) -> None:
         raise ValueError(f"contestants need the same test rows, found {counts}")
 
 
-def _matrices(one: ContestantRecord, *others: ContestantRecord) -> tuple[tuple[int, ...], list[Scores]]:
-    """Rows that count for any of them, and of each a value (R, N) for each seed and such row."""
+def value_matrices(one: ContestantRecord, *others: ContestantRecord) -> tuple[tuple[int, ...], list[Scores]]:
+    """Return the rows that count for any of them, and for each a matrix (R, N) of values: seeds by such rows.
+
+    The mean of a seed's values is its score of the split (`row_values`).
+    """
     every = [one, *others]
     weights = [seed.weights for each in every for seed in each.seeds if seed.weights is not None]
     everywhere = range(len(one.seeds[0].scores))
@@ -149,7 +152,7 @@ def _weighed(*contestants: ContestantRecord) -> bool:
 
 
 def _mean_of(one: ContestantRecord, scale: _Scale, level: float, rng: np.random.Generator) -> SeedsMean:
-    _, (matrix,) = _matrices(one)
+    _, (matrix,) = value_matrices(one)
     found = seeds_mean(matrix, level=level, bounds=scale.bounds(matrix), rng=rng)
     if not _weighed(one):
         return found
@@ -181,7 +184,7 @@ def _pairs(ranking: Sequence[ContestantRecord], scale: _Scale, rng: np.random.Ge
 
 
 def _pair(ours: ContestantRecord, theirs: ContestantRecord, scale: _Scale, rng: np.random.Generator) -> _Pair:
-    places, (own, other) = _matrices(ours, theirs)
+    places, (own, other) = value_matrices(ours, theirs)
     gains = _mean_scores(ours) - _mean_scores(theirs)
     gains = gains if scale.higher_is_better else -gains
     is_exact = len(own) == len(other) == 1 and are_pass_fail(own[0], other[0])
