@@ -1,7 +1,7 @@
 """Error rates of the verdicts of `tuningfork compare`, and soft prompts against full fine-tuning.
 
-    python benchmarks/compare.py            # 2,000 simulations of everything, about 10 minutes
-    python benchmarks/compare.py --quick    # under a minute
+    python benchmarks/compare.py            # 2,000 simulations of each cell, some 10 minutes on an idle core
+    python benchmarks/compare.py --quick    # half a minute on an idle core
 
 It counts how often verdicts and intervals are wrong over simulated test sets, through the functions that
 users call, then reads stored comparisons (`compare/records/*.json`, the `comparison.json` of a comparison).
@@ -183,7 +183,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="fewer cells and simulations, under a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer cells and simulations")
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder of stored comparisons")
     arguments = parser.parse_args(given)
     scale = QUICK if arguments.quick else Scale()

@@ -89,7 +89,7 @@ def test_rows_that_change_with_the_seed_are_not_counted_twice() -> None:
 def test_variance_is_put_together_from_mean_squares() -> None:
     # More rows than are resampled, so that Student's interval alone is left.
     rng, n, count = generator(4), 2500, 4
-    ours = rng.normal(size=(count, n)) + 0.02 * rng.normal(size=(count, 1)) + 0.5 * rng.normal(size=n)
+    ours = rng.normal(size=(count, n)) + 0.05 * rng.normal(size=(count, 1)) + 0.5 * rng.normal(size=n)
     seeds, rows = ours.mean(axis=1, keepdims=True), ours.mean(axis=0)
     rest = ours - seeds - rows + ours.mean()
     of_seeds = n * seeds.var(ddof=1)

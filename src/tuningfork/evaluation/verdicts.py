@@ -88,10 +88,10 @@ def judge_contestants(
 
     Raises:
         ValueError: If contestants were measured on different numbers of rows, two have one name, or a score
-            is not finite.
+            is not finite; or if the margin is not positive or `level` is not above 0.5 and below 1.
     """
     measured = [one for one in contestants if one.status == "measured" and one.seeds]
-    _check(measured)
+    _check(measured, margin, level)
     scale = _Scale(higher_is_better, maximum)
     means = {one.name: _mean_of(one, scale, level, rng) for one in measured}
     ranking = _ranking(measured, means, higher_is_better)
@@ -115,7 +115,11 @@ def judge_contestants(
     )
 
 
-def _check(measured: Sequence[ContestantRecord]) -> None:
+def _check(measured: Sequence[ContestantRecord], margin: float | None, level: float) -> None:
+    if margin is not None and not 0 < margin < np.inf:
+        raise ValueError(f"the margin must be positive and finite, found {margin}")
+    if not 0.5 < level < 1:
+        raise ValueError(f"the level of a comparison must be above 0.5 and below 1, found {level}")
     names = [one.name for one in measured]
     if len(set(names)) < len(names):
         raise ValueError(f"contestants need names of their own, found {', '.join(names)}")
