@@ -198,8 +198,7 @@ def paired_difference(
     gains = differences if higher_is_better else -differences
     better, worse = np.flatnonzero(gains > 0).tolist(), np.flatnonzero(gains < 0).tolist()
     reach = largest_difference(ours, theirs, bounds)
-    is_pass_fail = are_pass_fail(ours, theirs)
-    pivot = difference_pivot(differences, is_pass_fail, reach, rng)
+    pivot = difference_pivot(differences, is_pass_fail := are_pass_fail(ours, theirs), reach, rng)
     mean, interval, narrower = float(differences.mean()), pivot.interval(level), pivot.interval(2 * level - 1)
     verdict = decide(interval, narrower, margin, higher_is_better)
     needed_n = needed_rows(differences, level, margin, reach)

@@ -83,12 +83,12 @@ def judge_contestants(
     "equivalent" (two one-sided tests within `margin`) is adjusted likewise. Intervals are each by itself, and
     may exclude zero where the verdict after the adjustment is "not enough data".
 
-    `maximum` is the best score a row can get, infinite if there is none. Of contestants with equal means the
-    cheaper one is the better: seconds, then bytes stored, then their order.
+    `maximum` is the best score of a row, infinite if there is none. Of equal means the cheaper one is the
+    better: seconds, then bytes stored, then their order.
 
     Raises:
-        ValueError: If contestants were measured on different numbers of rows, two have one name, or a score
-            is not finite; or if the margin is not positive or `level` is not above 0.5 and below 1.
+        ValueError: If contestants differ in their number of rows, two have one name, a score is not finite,
+            the margin is not positive, or `level` is not above 0.5 and below 1.
     """
     measured = [one for one in contestants if one.status == "measured" and one.seeds]
     _check(measured, margin, level)
@@ -104,9 +104,8 @@ def judge_contestants(
         metric_name=metric_name,
         digits=digits,
     )
-    shown = tuple(_shown(findings))
     return Judgement(
-        differences=shown,
+        differences=tuple(_shown(findings)),
         headline=headline(findings),
         intervals={
             name: MeanScore(m.mean, m.interval.low, m.interval.high, m.covers) for name, m in means.items()
