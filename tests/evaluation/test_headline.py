@@ -72,7 +72,7 @@ def test_the_best_is_better_than_the_text_prompt_and_hard_to_tell_from_another()
     assert headline(findings) == (
         "Prompt tuning did best: accuracy 0.49, better than the text prompt by 0.21 (95 % interval 0.13 to "
         "0.29, n = 120 test rows, 5 seeds). There is not enough data to tell prompt tuning from LoRA (about "
-        "880 test rows would be needed)."
+        "(about 880 test rows would be needed)."
     )
 
 
@@ -161,8 +161,8 @@ def test_another_than_the_best_may_be_the_one_that_is_shown_to_be_better() -> No
     )
     assert headline(findings).startswith(
         "Prompt tuning is better than the text prompt by 0.14 (95 % interval 0.06 to 0.22, n = 120 test "
-        "rows, 5 seeds). LoRA did best, 0.66, but there is not enough data to tell it from the text prompt (about "
-        "880 test rows would be needed)."
+        "rows, 5 seeds). LoRA did best, 0.66, but there is not enough data to tell it from the text prompt "
+        "(about 880 test rows would be needed)."
     )
 
 

@@ -249,6 +249,12 @@ def test_what_cannot_be_compared_is_refused(contestants: list[ContestantRecord],
         judge(contestants)
 
 
+@pytest.mark.parametrize("change", [{"margin": 0.0}, {"margin": -0.1}, {"level": 0.5}, {"level": 1.0}])
+def test_margins_and_levels_that_make_no_sense_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"the {next(iter(change))}.*must be .*, found"):
+        judge(four(), **change)
+
+
 def alarms(simulations: int, n: int) -> int:
     """How many comparisons of six equal contestants call any two of them different."""
     rng, found = generator(8), 0

@@ -171,8 +171,9 @@ def paired_difference(
     """Compare two prompts by their scores on the same rows, in the same order.
 
     The interval is that of `mean_interval` over the row-wise differences. For 0/1 scores it is the hull of
-    Tango's score interval and the one that the mid-p McNemar test implies: the exact test, which is reported
-    beside it, calls equal prompts different in 2 % of comparisons instead of 5 % (100 rows, 10 % flips).
+    Tango's score interval and the one that the mid-p McNemar test implies. They call equal prompts different
+    in 4.1 to 5.0 % of comparisons of 100 to 1,000 rows, 10 to 30 % of them flipping (summed exactly); the
+    exact McNemar test, whose p is reported, in 2.2 to 4.4 %.
     Where all n differences are equal, the rows that could differ are at most a share
     1 - (alpha / 2) ** (1 / n) of all (the exact form of the rule of three), and the interval moves that share
     to the ends of the range: twice `bounds`' width, or without bounds twice the range of the scores seen.
@@ -197,8 +198,7 @@ def paired_difference(
     gains = differences if higher_is_better else -differences
     better, worse = np.flatnonzero(gains > 0).tolist(), np.flatnonzero(gains < 0).tolist()
     reach = largest_difference(ours, theirs, bounds)
-    is_pass_fail = are_pass_fail(ours, theirs)
-    pivot = difference_pivot(differences, is_pass_fail, reach, rng)
+    pivot = difference_pivot(differences, is_pass_fail := are_pass_fail(ours, theirs), reach, rng)
     mean, interval, narrower = float(differences.mean()), pivot.interval(level), pivot.interval(2 * level - 1)
     verdict = decide(interval, narrower, margin, higher_is_better)
     needed_n = needed_rows(differences, level, margin, reach)

@@ -83,15 +83,15 @@ def judge_contestants(
     "equivalent" (two one-sided tests within `margin`) is adjusted likewise. Intervals are each by itself, and
     may exclude zero where the verdict after the adjustment is "not enough data".
 
-    `maximum` is the best score a row can get, infinite if there is none. Of contestants with equal means the
-    cheaper one is the better: seconds, then bytes stored, then their order.
+    `maximum` is the best score of a row, infinite if there is none. Of equal means the cheaper one is the
+    better: seconds, then bytes stored, then their order.
 
     Raises:
-        ValueError: If contestants were measured on different numbers of rows, two have one name, or a score
-            is not finite.
+        ValueError: If contestants differ in their number of rows, two have one name, a score is not finite,
+            the margin is not positive, or `level` is not above 0.5 and below 1.
     """
     measured = [one for one in contestants if one.status == "measured" and one.seeds]
-    _check(measured)
+    _check(measured, margin, level)
     scale = _Scale(higher_is_better, maximum)
     means = {one.name: _mean_of(one, scale, level, rng) for one in measured}
     ranking = _ranking(measured, means, higher_is_better)
@@ -104,9 +104,8 @@ def judge_contestants(
         metric_name=metric_name,
         digits=digits,
     )
-    shown = tuple(_shown(findings))
     return Judgement(
-        differences=shown,
+        differences=tuple(_shown(findings)),
         headline=headline(findings),
         intervals={
             name: MeanScore(m.mean, m.interval.low, m.interval.high, m.covers) for name, m in means.items()
@@ -115,7 +114,11 @@ def judge_contestants(
     )
 
 
-def _check(measured: Sequence[ContestantRecord]) -> None:
+def _check(measured: Sequence[ContestantRecord], margin: float | None, level: float) -> None:
+    if margin is not None and not 0 < margin < np.inf:
+        raise ValueError(f"the margin must be positive and finite, found {margin}")
+    if not 0.5 < level < 1:
+        raise ValueError(f"the level of a comparison must be above 0.5 and below 1, found {level}")
     names = [one.name for one in measured]
     if len(set(names)) < len(names):
         raise ValueError(f"contestants need names of their own, found {', '.join(names)}")
@@ -124,8 +127,11 @@ def _check(measured: Sequence[ContestantRecord]) -> None:
         raise ValueError(f"contestants need the same test rows, found {counts}")
 
 
-def _matrices(one: ContestantRecord, *others: ContestantRecord) -> tuple[tuple[int, ...], list[Scores]]:
-    """Rows that count for any of them, and of each a value (R, N) for each seed and such row."""
+def value_matrices(one: ContestantRecord, *others: ContestantRecord) -> tuple[tuple[int, ...], list[Scores]]:
+    """Return the rows that count for any of them, and for each a matrix (R, N) of values: seeds by such rows.
+
+    The mean of a seed's values is its score of the split (`row_values`).
+    """
     every = [one, *others]
     weights = [seed.weights for each in every for seed in each.seeds if seed.weights is not None]
     everywhere = range(len(one.seeds[0].scores))
@@ -149,7 +155,7 @@ def _weighed(*contestants: ContestantRecord) -> bool:
 
 
 def _mean_of(one: ContestantRecord, scale: _Scale, level: float, rng: np.random.Generator) -> SeedsMean:
-    _, (matrix,) = _matrices(one)
+    _, (matrix,) = value_matrices(one)
     found = seeds_mean(matrix, level=level, bounds=scale.bounds(matrix), rng=rng)
     if not _weighed(one):
         return found
@@ -181,7 +187,7 @@ def _pairs(ranking: Sequence[ContestantRecord], scale: _Scale, rng: np.random.Ge
 
 
 def _pair(ours: ContestantRecord, theirs: ContestantRecord, scale: _Scale, rng: np.random.Generator) -> _Pair:
-    places, (own, other) = _matrices(ours, theirs)
+    places, (own, other) = value_matrices(ours, theirs)
     gains = _mean_scores(ours) - _mean_scores(theirs)
     gains = gains if scale.higher_is_better else -gains
     is_exact = len(own) == len(other) == 1 and are_pass_fail(own[0], other[0])
