@@ -276,3 +276,30 @@ def test_six_equal_contestants_are_rarely_told_apart() -> None:
 @pytest.mark.slow
 def test_any_false_verdict_on_six_equal_contestants_is_as_rare_as_it_says() -> None:
     assert alarms(500, 120) / 500 <= 0.06
+
+
+def test_a_metric_of_the_whole_split_is_judged_by_its_values_and_flips_by_its_rows() -> None:
+    rng = np.random.default_rng(0)
+    scores = (rng.random((2, 60)) < 0.5).astype(float)
+    text, tuned = (contestant(name, [row]) for name, row in zip((TEXT_PROMPT, "tuned"), scores, strict=True))
+
+    def with_values(one: ContestantRecord, shift: float) -> ContestantRecord:
+        (seed,) = one.seeds
+        values = tuple(float(v) for v in rng.normal(shift, 0.1, 60))
+        return one.model_copy(update={"seeds": (seed.model_copy(update={"values": values}),)})
+
+    judged = judge_contestants(
+        [with_values(text, 0.3), with_values(tuned, 0.8)],
+        metric_name="macro_f1",
+        digits=3,
+        higher_is_better=True,
+        maximum=1.0,
+        margin=None,
+        rng=rng,
+    )
+    (difference,) = judged.differences
+    assert difference.verdict == "better"
+    assert difference.mean == pytest.approx(0.5, abs=0.06)
+    assert difference.mcnemar_p is None
+    assert difference.flips_better == tuple(np.flatnonzero(scores[1] > scores[0]))
+    assert judged.intervals["tuned"].mean == pytest.approx(0.8, abs=0.04)

@@ -13,6 +13,8 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.comparison_record import _shown, comparison_record, further_metrics, mean_score
 from tuningfork.recipes.comparison_record import seed_record as stored
 from tuningfork.recipes.preparation import Prepared, prepare
+from tuningfork.tasks.metrics import METRICS
+from tuningfork.tasks.split_metrics import SPLIT_METRICS
 from tuningfork.tasks.task import Task
 
 NUM_ROWS = 40
@@ -109,11 +111,22 @@ def test_mean_is_over_rows_and_then_seeds() -> None:
 
 def test_what_a_seed_answered_is_kept_but_for_losses_that_are_no_numbers() -> None:
     evaluation = Evaluation(["a", "b"], [1.0, 0.0], [0.5, 2.0], 0.1, weights=[1.0, 2.0])
-    kept = stored(3, evaluation)
+    kept = stored(3, evaluation, METRICS["accuracy"])
     assert (kept.seed, kept.predictions, kept.scores) == (3, ("a", "b"), (1.0, 0.0))
     assert (kept.log_losses, kept.weights) == ((0.5, 2.0), (1.0, 2.0))
     for broken in (math.nan, math.inf):
-        assert stored(3, Evaluation(["a"], [1.0], [broken], 0.1)).log_losses is None
+        assert stored(3, Evaluation(["a"], [1.0], [broken], 0.1), METRICS["accuracy"]).log_losses is None
+    assert type(kept).model_validate_json(kept.model_dump_json()) == kept
+
+
+def test_a_metric_of_the_whole_split_is_kept_as_rows_that_add_up_to_it() -> None:
+    labels, said = ("good", "bad"), ["good", "good", "bad", "good"]
+    right = [("good",), ("bad",), ("bad",), ("good",)]
+    evaluation = Evaluation(said, [1.0, 0.0, 1.0, 1.0], [0.1] * 4, 0.1, references=right, labels=labels)
+    kept = stored(0, evaluation, SPLIT_METRICS["macro_f1"])
+    assert mean_score([kept]) == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert kept.scores == (1.0, 0.0, 1.0, 1.0)
+    assert kept.values is not None
     assert type(kept).model_validate_json(kept.model_dump_json()) == kept
 
 
@@ -124,7 +137,7 @@ def test_probabilities_are_kept_and_further_metrics_are_made_of_what_was_kept(pr
     shares = [[0.9 if place == gold else 0.1 for place in range(2)] for gold in right]
     said = [labels[gold] for gold in right]
     evaluation = Evaluation(said, [1.0] * 4, [0.105] * 4, 0.1, probabilities=shares)
-    kept = stored(0, evaluation)
+    kept = stored(0, evaluation, prepared.task.scoring)
     assert kept.probabilities == tuple(map(tuple, shares))
     by_name = {one.name: one for one in further_metrics(prepared.task, test, [kept], seed=0)}
     assert by_name["brier"].value == pytest.approx(0.02)

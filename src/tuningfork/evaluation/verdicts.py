@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuningfork.evaluation.comparison import TEXT_PROMPT, ContestantRecord, Covers, DifferenceRecord
+from tuningfork.evaluation.comparison import (
+    TEXT_PROMPT,
+    ContestantRecord,
+    Covers,
+    DifferenceRecord,
+    SeedRecord,
+)
 from tuningfork.evaluation.headline import Findings, difference_sentence, headline
 from tuningfork.evaluation.multiple import holm, holm_factors
 from tuningfork.evaluation.pivots import Interval, Scores
@@ -130,7 +136,7 @@ def _check(measured: Sequence[ContestantRecord], margin: float | None, level: fl
 def value_matrices(one: ContestantRecord, *others: ContestantRecord) -> tuple[tuple[int, ...], list[Scores]]:
     """Return the rows that count for any of them, and for each a matrix (R, N) of values: seeds by such rows.
 
-    The mean of a seed's values is its score of the split (`row_values`).
+    The mean of a seed's values is its score of the split (`row_values`, `linearised_scores`).
     """
     every = [one, *others]
     weights = [seed.weights for each in every for seed in each.seeds if seed.weights is not None]
@@ -139,27 +145,32 @@ def value_matrices(one: ContestantRecord, *others: ContestantRecord) -> tuple[tu
     places = tuple(counting or everywhere)
     matrices = []
     for each in every:
-        values = [
-            row_values(
-                [seed.scores[place] for place in places],
-                None if seed.weights is None else [seed.weights[place] for place in places],
-            )
-            for seed in each.seeds
-        ]
-        matrices.append(np.asarray(values))
+        matrices.append(np.asarray([_values(seed, places) for seed in each.seeds]))
     return places, matrices
 
 
-def _weighed(*contestants: ContestantRecord) -> bool:
-    return any(seed.weights is not None for one in contestants for seed in one.seeds)
+def _values(seed: SeedRecord, places: Sequence[int]) -> list[float]:
+    if seed.values is not None:
+        return [seed.values[place] for place in places]
+    return row_values(
+        [seed.scores[place] for place in places],
+        None if seed.weights is None else [seed.weights[place] for place in places],
+    )
+
+
+def _is_linearised(*contestants: ContestantRecord) -> bool:
+    """Whether values of rows may lie beyond the range of the metric."""
+    seeds = [seed for one in contestants for seed in one.seeds]
+    return any(seed.weights is not None or seed.values is not None for seed in seeds)
 
 
 def _mean_of(one: ContestantRecord, scale: _Scale, level: float, rng: np.random.Generator) -> SeedsMean:
     _, (matrix,) = value_matrices(one)
     found = seeds_mean(matrix, level=level, bounds=scale.bounds(matrix), rng=rng)
-    if not _weighed(one):
+    if not _is_linearised(one):
         return found
-    low, high = max(0.0, found.interval.low), min(scale.maximum, found.interval.high)
+    least = 0.0 if found.mean >= 0 else -scale.maximum
+    low, high = max(least, found.interval.low), min(scale.maximum, found.interval.high)
     return SeedsMean(found.mean, Interval(low, high, level), found.covers)
 
 

@@ -290,7 +290,7 @@ class _Comparison:
         for seed, answer in sorted(made.answers.items()):
             answers = work.answers(seed)
             if answers is None:
-                answers = seed_record(seed, answer(test))
+                answers = seed_record(seed, answer(test), self._prepared.task.scoring)
                 work.save_answers(answers)
             found.append(answers)
             sink.emit(StageAdvanced("test", len(found)))

@@ -17,9 +17,12 @@ from tuningfork.evaluation.comparison import (
 from tuningfork.evaluation.evaluate import Evaluation
 from tuningfork.evaluation.measured_metrics import measured_metrics
 from tuningfork.evaluation.pooled_scores import row_values
+from tuningfork.evaluation.split_scores import linearised_scores
 from tuningfork.evaluation.verdicts import Judgement, MeanScore, judge_contestants
 from tuningfork.library.comparison_folder import ComparisonPlan
 from tuningfork.recipes.preparation import Prepared
+from tuningfork.tasks.metrics import Metric
+from tuningfork.tasks.split_metrics import SplitMetric
 from tuningfork.tasks.task import Task
 
 
@@ -68,9 +71,10 @@ def comparison_record(
     )
 
 
-def seed_record(seed: int, evaluation: Evaluation) -> SeedRecord:
-    """What one seed answered on the test rows."""
+def seed_record(seed: int, evaluation: Evaluation, metric: Metric) -> SeedRecord:
+    """What one seed answered on the test rows, by the metric of the task."""
     log_losses = evaluation.log_losses
+    values = linearised_scores(metric, evaluation.answers) if isinstance(metric, SplitMetric) else None
     return SeedRecord(
         seed=seed,
         predictions=tuple(evaluation.predictions),
@@ -78,6 +82,7 @@ def seed_record(seed: int, evaluation: Evaluation) -> SeedRecord:
         # Of a training that ended in no numbers there is none.
         log_losses=tuple(log_losses) if log_losses and np.isfinite(log_losses).all() else None,
         weights=None if evaluation.weights is None else tuple(evaluation.weights),
+        values=None if values is None else tuple(values),
         probabilities=_probabilities(evaluation.probabilities),
     )
 
@@ -98,7 +103,7 @@ def further_metrics(
 
 def mean_score(seeds: Sequence[SeedRecord]) -> float:
     """The task's metric over the test rows, and then over seeds."""
-    return float(np.mean([np.mean(row_values(seed.scores, seed.weights)) for seed in seeds]))
+    return float(np.mean([np.mean(seed.values or row_values(seed.scores, seed.weights)) for seed in seeds]))
 
 
 def _judged(contestants: Sequence[ContestantRecord], task: Task, *, seed: int) -> Judgement:
