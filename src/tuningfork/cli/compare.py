@@ -18,11 +18,18 @@ from tuningfork.cli.options import (
     TestOption,
     takes,
 )
+from tuningfork.cli.remote_options import (
+    ApiKeyOption,
+    InsecureOption,
+    MaxCallsOption,
+    OtherApiBaseOption,
+    OtherApiModelOption,
+)
 from tuningfork.cli.tune import TRAINING, refuse_options_of_the_run, task_of
 from tuningfork.errors import TaskError
 
 if TYPE_CHECKING:
-    from tuningfork.library.comparison_folder import ComparisonOptions
+    from tuningfork.library.comparison_folder import ComparisonOptions, RemoteOptions
 
 TASK_FILE = "task.yaml"
 DEFAULT_CURVE_SIZES = (8, 16, 32)
@@ -98,7 +105,7 @@ def compare(
             "--contestant",
             "-c",
             help="Who takes part; repeat for several: no_prompt, text_prompt, few_shot, soft_prompts, lora, "
-            "full_fine_tuning, classical. Default: all.",
+            "full_fine_tuning, classical, remote. Default: all, remote with --api-model.",
         ),
     ] = None,
     model: ModelOption = "bundled",
@@ -108,6 +115,11 @@ def compare(
             "--budget", help="Seconds that each contestant may take to choose and train.", min=0.001
         ),
     ] = None,
+    api_model: OtherApiModelOption = None,
+    api_base: OtherApiBaseOption = None,
+    api_key_env: ApiKeyOption = None,
+    allow_insecure: InsecureOption = False,
+    max_calls: MaxCallsOption = None,
     prices: PricesOption = None,
     curves: Annotated[
         bool, typer.Option("--curves", help="Learning curves: train all on fewer examples, too.")
@@ -178,6 +190,24 @@ def _options_of(given: dict[str, Any]) -> "ComparisonOptions":
         tuning=TuneOptions(**fields),
         contestants=tuple(given["contestants"] or ()),
         budget_seconds=given["budget"],
+        remote=_remote_of(given),
         prices=None if given["prices"] is None else str(given["prices"].resolve()),
         curve_sizes=(sizes or DEFAULT_CURVE_SIZES) if given["curves"] else (),
+    )
+
+
+def _remote_of(given: dict[str, Any]) -> "RemoteOptions | None":
+    from tuningfork.library.comparison_folder import RemoteOptions
+
+    model, base = given["api_model"], given["api_base"]
+    if (model is None) != (base is None):
+        raise TaskError("a model behind an API needs both --api-model and --api-base; give both, or neither")
+    if model is None:
+        return None
+    return RemoteOptions(
+        model=model,
+        base_url=base,
+        key_variable=given["api_key_env"],
+        allows_insecure=given["allow_insecure"],
+        max_calls=given["max_calls"],
     )

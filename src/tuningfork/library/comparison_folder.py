@@ -21,6 +21,17 @@ _WORK, _CURVES = "work", "curves"
 _RECORD, _ANSWERS = "contestant.json", "answers"
 
 
+class RemoteOptions(Record):
+    """A model behind an API that takes part; the key itself is nowhere."""
+
+    model: str
+    base_url: str
+    key_variable: str | None = None
+    """Name of the environment variable that holds the key."""
+    allows_insecure: bool = False
+    max_calls: int | None = Field(default=None, ge=1)
+
+
 class ComparisonOptions(Record):
     """What was asked of `compare`; together with data, task and model it decides the result."""
 
@@ -32,6 +43,8 @@ class ComparisonOptions(Record):
     """Wall time that each contestant may take to choose and train; None is no limit."""
     curve_sizes: tuple[Annotated[int, Field(ge=FEWEST_ROWS_OF_A_CURVE)], ...] = ()
     """Numbers of examples to train on beside all of them; none draws no learning curves."""
+    remote: RemoteOptions | None = None
+    """A model behind an API that takes part with the text prompt, if any."""
     prices: str | None = None
     """File of prices that calls are counted with; None looks where TUNINGFORK_PRICES says, if anywhere."""
 

@@ -318,7 +318,7 @@ class _Comparison:
 
     def _cost(self, made: Made, spent: Spent, use: Use) -> CostRecord:
         is_on_accelerator = made.prompt_tokens is not None and self._model.device.type == "cuda"
-        money = self._prices.per_1000_calls(use, on_accelerator=is_on_accelerator)
+        money = self._prices.per_1000_calls(use, model=made.priced_as, on_accelerator=is_on_accelerator)
         return CostRecord(
             seconds=spent.seconds,
             seconds_to_best=made.seconds_to_best,

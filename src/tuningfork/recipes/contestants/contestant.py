@@ -51,6 +51,8 @@ class Made:
     seconds_to_best: float | None = None
     trained_parameters: int = 0
     stored_bytes: int = 0
+    priced_as: str | None = None
+    """The model behind an API that answers, as price tables call it; None if this machine does."""
     prompt_tokens: int | None = None
     """Tokens or virtual tokens that every call reads in front of its row; None if no model reads."""
     respond: Callable[[Sequence[Example]], Sequence[Prediction]] | None = None
