@@ -18,6 +18,8 @@ from tuningfork.cli.options import (
     TestOption,
     takes,
 )
+from tuningfork.cli.registering import REGISTERING, Registering
+from tuningfork.cli.run_names import run_path
 from tuningfork.errors import TaskError
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ _TRAINING: Mapping[str, tuple[Any, Any]] = {
 """Options that shape the training, by name: type and default."""
 
 
-@takes(_TRAINING)
+@takes({**REGISTERING, **_TRAINING})
 def tune(
     context: typer.Context,
     source: SourceArgument = None,
@@ -101,7 +103,7 @@ def tune(
         _refuse_options_of_the_run(context)
         from tuningfork.cli.tuning import resume_run
 
-        resume_run(resume, as_json=as_json)
+        resume_run(resume, registering=Registering.of(given), as_json=as_json)
         return
     assert source is not None
     _start(source, given)
@@ -109,6 +111,7 @@ def tune(
 
 def _start(source: str, given: dict[str, Any]) -> None:
     options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
+    registering = Registering.of(given)
     columns = (given["inputs"], given["target"])
     task = _task_of(
         source, options, columns=columns, test=given["test"], is_dry_run=is_dry_run, as_json=as_json
@@ -116,7 +119,14 @@ def _start(source: str, given: dict[str, Any]) -> None:
     # Only now: torch and transformers take seconds to load, and wrong data is told at once.
     from tuningfork.cli.tuning import start_run
 
-    start_run(task, options, runs=given["runs"], is_dry_run=is_dry_run, as_json=as_json)
+    start_run(
+        task,
+        options,
+        runs=given["runs"],
+        registering=registering,
+        is_dry_run=is_dry_run,
+        as_json=as_json,
+    )
 
 
 def _options_of(given: dict[str, Any]) -> "TuneOptions":
@@ -133,7 +143,7 @@ def _options_of(given: dict[str, Any]) -> "TuneOptions":
     )
     if fields["start_from"] is not None:
         # A run may be resumed from another folder.
-        fields["start_from"] = str(Path(fields["start_from"]).resolve())
+        fields["start_from"] = str(run_path(fields["start_from"], given["library"]).resolve())
     fields["initializations"] = tuple(given["initializations"] or TuneOptions().initializations)
     return TuneOptions(**fields | {name: tuple(given[name] or ()) for name in several})
 
@@ -174,7 +184,11 @@ def _refuse_options_of_the_run(context: typer.Context) -> None:
     for parameter in context.command.params:
         name = parameter.name or ""
         source = context.get_parameter_source(name)
-        if name not in ("resume", "as_json") and source is not None and source.name == "COMMANDLINE":
+        if (
+            name not in ("resume", "as_json", *REGISTERING)
+            and source is not None
+            and source.name == "COMMANDLINE"
+        ):
             raise TaskError(
                 f"--resume goes on with the options of the run; leave out {parameter.opts[0]}, "
                 "or start a new run"
