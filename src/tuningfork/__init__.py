@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from tuningfork.errors import SuiteError as SuiteError
     from tuningfork.errors import TaskError as TaskError
     from tuningfork.errors import TuningForkError as TuningForkError
+    from tuningfork.library.aliases import MoveRequest as MoveRequest
+    from tuningfork.library.places import LibraryPlace as LibraryPlace
     from tuningfork.library.run_folder import RunFolder as RunFolder
     from tuningfork.library.run_records import TuneOptions as TuneOptions
+    from tuningfork.library.store import Library as Library
     from tuningfork.models.frozen import FrozenModel as FrozenModel
     from tuningfork.models.loading import load_model as load_model
     from tuningfork.recipes.demo import examples_folder as examples_folder
     from tuningfork.recipes.loaded_run import LoadedRun as LoadedRun
     from tuningfork.recipes.loaded_run import load_run as load_run
+    from tuningfork.recipes.open_version import open_version as open_version
+    from tuningfork.recipes.register import register_run as register_run
+    from tuningfork.recipes.register import register_text as register_text
     from tuningfork.recipes.tune import tune as tune
     from tuningfork.tasks.task import Task as Task
     from tuningfork.tasks.task import load_task as load_task
@@ -56,7 +62,10 @@ _MODULE_OF = {
     "TaskError": "tuningfork.errors",
     "TuningForkError": "tuningfork.errors",
     "FrozenModel": "tuningfork.models.frozen",
+    "Library": "tuningfork.library.store",
+    "LibraryPlace": "tuningfork.library.places",
     "LoadedRun": "tuningfork.recipes.loaded_run",
+    "MoveRequest": "tuningfork.library.aliases",
     "RunFolder": "tuningfork.library.run_folder",
     "Task": "tuningfork.tasks.task",
     "TuneOptions": "tuningfork.library.run_records",
@@ -64,6 +73,9 @@ _MODULE_OF = {
     "load_model": "tuningfork.models.loading",
     "load_run": "tuningfork.recipes.loaded_run",
     "load_task": "tuningfork.tasks.task",
+    "open_version": "tuningfork.recipes.open_version",
+    "register_run": "tuningfork.recipes.register",
+    "register_text": "tuningfork.recipes.register",
     "save_task": "tuningfork.tasks.task",
     "tune": "tuningfork.recipes.tune",
 }
