@@ -159,12 +159,16 @@ def _checked(
     connection: Connection, access: Access, request: MoveRequest
 ) -> tuple[Row[Any], Row[Any] | None, int | None]:
     """The prompt, the row of its alias and where that points, if this may be asked of it."""
+    place = f"{request.name}@{request.alias}"
+    access.check(connection, request.actor, "move", place)
     prompt = find_prompt(connection, request.name)
-    access.check(connection, request.actor, "move", request.name)
-    if request.overrides_gates:
-        access.check(connection, request.actor, "override", request.name)
+    # What takes the place of nothing has nothing to be compared with: to remove is to go around the gates.
+    removes_gates = request.number is None and bool(policy_of(connection, prompt.id, request.alias))
+    if request.overrides_gates or removes_gates:
+        access.check(connection, request.actor, "override", place)
         if not request.reason.strip():
-            raise LibraryError("overriding gates needs a reason: --reason TEXT")
+            what = "removing an alias that gates guard" if removes_gates else "overriding gates"
+            raise LibraryError(f"{what} needs a reason: --reason TEXT")
     current = _alias_row(connection, prompt, request.alias)
     before = None if current is None else current.number
     _check_expected(request, before)

@@ -1,6 +1,7 @@
 """The library: prompts of every kind with versions, aliases, evidence and history, in one place."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +12,8 @@ from tuningfork.atomic import replacing
 from tuningfork.errors import GateError, LibraryError
 from tuningfork.events import EventSink, Notice, NullSink
 from tuningfork.library import annotations, chain, schema
-from tuningfork.library.access import Access, OpenAccess
+from tuningfork.library.access import Access, RoleAccess, check_reading
+from tuningfork.library.actors import Actor, engine_of
 from tuningfork.library.aliases import (
     MoveOutcome,
     MoveRequest,
@@ -35,9 +37,11 @@ from tuningfork.library.contents import (
 )
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
 from tuningfork.library.gates.policy import add_policy, policy_of
+from tuningfork.library.keys import Keys
 from tuningfork.library.listing import Filter, list_prompts, prompt_page
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, name_in, read_reference
+from tuningfork.library.people import People
 from tuningfork.library.versions import (
     add_prompt,
     add_version,
@@ -84,8 +88,10 @@ class Library:
         self.place = shown_url(url)
         self.engine = open_database(url)
         self.artifacts: ArtifactStore = open_artifacts(artifacts)
-        self.access: Access = access or OpenAccess()
+        self.access: Access = access or RoleAccess()
+        self.actor: Actor | None = None
         self._sink = sink or NullSink()
+        self._given: dict[str, str] = {}
         try:
             upgrade(self.engine)
         except BaseException:
@@ -103,6 +109,26 @@ class Library:
     def close(self) -> None:
         """Let go of the database."""
         self.engine.dispose()
+
+    @property
+    def people(self) -> People:
+        """Who may do what; as long as nobody was added, everybody may do everything."""
+        return People(self.engine, self.access)
+
+    @property
+    def keys(self) -> Keys:
+        """By what programs come in."""
+        return Keys(self.engine, self.access)
+
+    def acting(self, actor: Actor) -> Self:
+        """This library as `actor` may use it: reading is checked too, and events name the actor's key.
+
+        Of this one, which anybody holds who can open its files, only what is written is checked, in the name
+        that is claimed. Both share one database; whoever has a key is `library.keys.authenticate(key)`.
+        """
+        view = copy(self)
+        view.engine, view.actor, view._given = engine_of(self.engine, actor), actor, {}
+        return view
 
     def register(
         self,
@@ -161,12 +187,17 @@ class Library:
 
         Raises:
             LibraryError: if there is none.
+            AccessError: if whoever acts may not read it.
         """
         wanted = read_reference(reference)
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, str(wanted))
             prompt = find_prompt(connection, wanted.name)
             row = version_row(connection, prompt, number_of(connection, prompt, wanted))
-            return read_version(connection, prompt, row)
+            version = read_version(connection, prompt, row)
+        if self.actor is not None:
+            self._given[version.reference] = version.content.hash
+        return version
 
     def versions(self, name: str) -> list[VersionRecord]:
         """All versions of a prompt, the oldest first.
@@ -175,6 +206,7 @@ class Library:
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             prompt = find_prompt(connection, name)
             rows = connection.execute(
                 select(schema.version)
@@ -191,8 +223,13 @@ class Library:
         text: str | None = None,
         content_hash: str | None = None,
     ) -> int | None:
-        """The number of the newest version of a prompt that is so; None if there is none, or no prompt."""
+        """The number of the newest version of a prompt that is so; None if there is none, or no prompt.
+
+        Raises:
+            AccessError: if whoever acts may not register here.
+        """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name, "register")
             return newest_like(connection, name, kind=kind, text=text, content_hash=content_hash)
 
     def files(self, version: VersionRecord) -> Iterator[tuple[str, bytes]]:
@@ -201,7 +238,7 @@ class Library:
         Raises:
             LibraryError: if one is missing or damaged.
         """
-        for path, sha256 in version.content.files.items():
+        for path, sha256 in self._readable(version).content.files.items():
             yield path, self.artifacts.get(sha256)
 
     def check_out(self, version: VersionRecord, folder: Path) -> None:
@@ -257,6 +294,7 @@ class Library:
         check_alias(alias)
         with writing(self.engine) as connection:
             lock_rows(connection)
+            self.access.check(connection, actor, "move", f"{name}@{alias}")
             number = earlier_number(connection, name, alias) if to is None else to
             if not has_passed(connection, name, alias, number):
                 raise LibraryError(
@@ -272,6 +310,7 @@ class Library:
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             return history(connection, name, alias)
 
     def revoke(self, reference: str, *, actor: str, reason: str) -> VersionRecord:
@@ -318,12 +357,14 @@ class Library:
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             return prompt_page(connection, name, limit=limit)
 
     def file_sizes(self, version: VersionRecord) -> dict[str, int]:
         """How many bytes each file of a version has, by its path."""
+        found = self._readable(version)
         with reading(self.engine) as connection:
-            return file_sizes(connection, version)
+            return file_sizes(connection, found)
 
     def tag(self, target: str, *tags: str, actor: str) -> None:
         """Tag a prompt (`shop/reply`) or one version (`shop/reply@3`).
@@ -374,7 +415,7 @@ class Library:
                 self.access.check(connection, actor, "register", name)
                 annotations.change_description(connection, name, description, actor=actor)
             if owner is not None:
-                self.access.check(connection, actor, "administer", name)
+                self.access.check(connection, actor, "own", name)
                 annotations.change_owner(connection, name, owner, actor=actor)
 
     def policy(self, name: str | None, alias: str) -> Mapping[str, Any]:
@@ -384,6 +425,7 @@ class Library:
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name or "")
             prompt_id = None if name is None else find_prompt(connection, name).id
             return policy_of(connection, prompt_id, alias)
 
@@ -405,7 +447,14 @@ class Library:
     def head(self) -> str:
         """The hash of the last event, to be kept elsewhere as proof of all that happened so far."""
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, "")
             return chain.head(connection)
+
+    def _readable(self, version: VersionRecord) -> VersionRecord:
+        """`version` as it was given to whoever acts; else that of its name: anybody can write down a hash."""
+        if self.actor is None or self._given.get(version.reference) == version.content.hash:
+            return version
+        return self.get(version.reference)
 
     def _newest(self, connection: Connection, prompt: Any) -> VersionRecord | None:
         if not prompt.last_number:
