@@ -76,8 +76,9 @@ class Keys:
             AccessError: if `actor` may not make it.
         """
         if not _NAME.fullmatch(name):
+            # What was given may be a key: it is not repeated.
             raise LibraryError(
-                f"{name!a:.80}: a key's name has small letters, digits, '.', '_' and '-', such as ci"
+                "a key's name has small letters, digits, '.', '_' and '-', at most 64, such as ci"
             )
         read = tuple(str(read_scope(scope)) for scope in dict.fromkeys(scopes))
         if not read:

@@ -43,6 +43,6 @@ def system_user() -> str:
         return getpwuid(os.getuid()).pw_name
     except (OSError, KeyError) as error:
         raise LibraryError(
-            f"the operating system does not say who you are; name yourself (--actor NAME) or set "
+            f"the operating system does not say who you are; name yourself: --actor NAME, or set "
             f"{KEY_VARIABLE}"
         ) from error
