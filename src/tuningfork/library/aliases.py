@@ -162,13 +162,13 @@ def _checked(
     place = f"{request.name}@{request.alias}"
     access.check(connection, request.actor, "move", place)
     prompt = find_prompt(connection, request.name)
-    # What takes the place of nothing has nothing to be compared with: to remove is to go around the gates.
-    removes_gates = request.number is None and bool(policy_of(connection, prompt.id, request.alias))
-    if request.overrides_gates or removes_gates:
+    if request.number is None and policy_of(connection, prompt.id, request.alias):
+        # What takes the place of nothing is compared with nothing: to remove is to go around the gates.
+        access.check(connection, request.actor, "override", place)
+    if request.overrides_gates:
         access.check(connection, request.actor, "override", place)
         if not request.reason.strip():
-            what = "removing an alias that gates guard" if removes_gates else "overriding gates"
-            raise LibraryError(f"{what} needs a reason: --reason TEXT")
+            raise LibraryError("overriding gates needs a reason: --reason TEXT")
     current = _alias_row(connection, prompt, request.alias)
     before = None if current is None else current.number
     _check_expected(request, before)
