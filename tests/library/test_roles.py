@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +28,14 @@ def test_what_roles_allow() -> None:
     }
     assert roles_for("move") == ["editor", "admin"]
     assert roles_for("override") == roles_for("administer") == ["admin"]
+
+
+def test_the_docs_tell_of_every_role_and_action() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "people.md").read_text(encoding="utf-8")
+    table = text.partition("| role | may |")[2].partition("\n\n")[0]
+    assert [line.split("`")[1] for line in table.splitlines()[2:]] == list(ROLES)
+    actions = text.partition("\nActions are ")[2].partition(". ")[0]
+    assert actions.split("`")[1::2] == list(ACTIONS)
 
 
 @pytest.mark.parametrize("role", ["root", "Admin", "", "admin "])
