@@ -80,6 +80,14 @@ def test_admins_do_everything(
         ATTEMPTS[name](view, ADMIN, version)
 
 
+def test_who_may_not_register_leaves_no_bytes(settled: Library) -> None:
+    before = {sha256 for sha256, _ in settled.artifacts.hashes()}
+    for view, actor in ((as_person(settled, VIEWER), VIEWER), (with_key(settled, EDITOR, "read:*"), EDITOR)):
+        with pytest.raises(AccessError, match=f"{actor} may not register {NAME}"):
+            add(view, tensors=b"much of it", author=actor)
+    assert {sha256 for sha256, _ in settled.artifacts.hashes()} == before
+
+
 def test_a_view_changes_nothing_for_others(settled: Library) -> None:
     view = as_person(settled, NOBODY)
     assert settled.actor is None

@@ -143,6 +143,10 @@ class Library(Catalogue):
         check_name(name)
         if {path: hash_bytes(found) for path, found in files.items()} != content.files:
             raise LibraryError(f"{name}: its files are not those that its content names by hash")
+        if self.actor is not None:
+            with reading(self.engine) as connection:
+                # Told before bytes are written for nothing.
+                self.access.check(connection, self.actor.name, "register", name)
         for found in files.values():
             self.artifacts.put(found)
         sizes = {content.files[path]: len(found) for path, found in files.items()}
