@@ -30,6 +30,7 @@ from tuningfork.library.contents import (
     Lineage,
     PromptPage,
     PromptSummary,
+    SearchPage,
     VersionRecord,
     check_path,
 )
@@ -38,6 +39,7 @@ from tuningfork.library.gates.policy import add_policy, policy_of
 from tuningfork.library.listing import Filter, list_prompts, prompt_page
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, name_in, read_reference
+from tuningfork.library.search import search
 from tuningfork.library.versions import (
     add_prompt,
     add_version,
@@ -46,6 +48,7 @@ from tuningfork.library.versions import (
     newest_like,
     number_of,
     read_version,
+    read_versions,
     version_row,
 )
 
@@ -181,7 +184,7 @@ class Library:
                 .where(schema.version.c.prompt_id == prompt.id)
                 .order_by(schema.version.c.number)
             ).all()
-            return [read_version(connection, prompt, row) for row in rows]
+            return read_versions(connection, prompt, rows)
 
     def newest_like(
         self,
@@ -310,6 +313,17 @@ class Library:
         """At most `limit` prompts in the order of their names, those behind the name `after`."""
         with reading(self.engine) as connection:
             return list_prompts(connection, wanted or Filter(), limit=limit, after=after)
+
+    def search(
+        self, words: str, wanted: Filter | None = None, *, limit: int = 50, after: str | None = None
+    ) -> SearchPage:
+        """Prompts that have words beginning with each of `words`, the best first, a page at a time.
+
+        Raises:
+            LibraryError: if `words` has none, or `after` is not the `next` of a page.
+        """
+        with reading(self.engine) as connection:
+            return search(connection, words, wanted or Filter(), limit=limit, after=after)
 
     def page(self, name: str, *, limit: int = 20) -> PromptPage:
         """A prompt with its `limit` newest versions and comments.
