@@ -53,6 +53,8 @@ from tuningfork.library.versions import (
 )
 
 ARTIFACTS_FOLDER = "artifacts"
+REGISTERED, REVOKED, POLICY_SET = "version registered", "version revoked", "policy set"
+"""Kinds of events."""
 
 
 class Library:
@@ -135,6 +137,8 @@ class Library:
             self.artifacts.put(found)
         sizes = {content.files[path]: len(found) for path, found in files.items()}
         with writing(self.engine) as connection:
+            # Numbers of versions are given out one by one, and no garbage is collected meanwhile.
+            lock_rows(connection)
             self.access.check(connection, author, "register", name)
             prompt = add_prompt(connection, name, owner=author, description=description)
             newest = self._newest(connection, prompt)
@@ -145,17 +149,11 @@ class Library:
             number = add_version(
                 connection, prompt, content, lineage, sizes=sizes, author=author, parent=parent, note=note
             )
-            payload = {
-                "prompt": name,
-                "number": number,
-                "content_hash": content.hash,
-                "files": content.files,
-                "lineage": lineage.model_dump(mode="json"),
-                "parent": parent,
-                "note": note,
-            }
-            chain.append_event(connection, "version registered", author, payload, prompt_id=prompt.id)
+            for path, sha256 in content.files.items():
+                if not self.artifacts.has(sha256):
+                    self.artifacts.put(files[path])
             registered = read_version(connection, prompt, version_row(connection, prompt, number))
+            chain.append_event(connection, REGISTERED, author, _told(registered), prompt_id=prompt.id)
         self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
         return registered
 
@@ -304,7 +302,7 @@ class Library:
                 update(schema.version).where(schema.version.c.id == row.id).values(revoked=when)
             )
             payload = {"prompt": version.prompt, "number": version.number, "reason": reason, "revoked": when}
-            chain.append_event(connection, "version revoked", actor, payload, prompt_id=prompt.id)
+            chain.append_event(connection, REVOKED, actor, payload, prompt_id=prompt.id)
             return version.model_copy(update={"revoked": when})
 
     def prompts(
@@ -411,10 +409,11 @@ class Library:
         check_alias(alias)
         with writing(self.engine) as connection:
             self.access.check(connection, actor, "administer", name or "")
+            lock_rows(connection)
             prompt_id = None if name is None else find_prompt(connection, name).id
             add_policy(connection, prompt_id, alias, gates, author=actor)
             payload = {"prompt": name, "alias": alias, "gates": dict(gates)}
-            chain.append_event(connection, "policy set", actor, payload, prompt_id=prompt_id)
+            chain.append_event(connection, POLICY_SET, actor, payload, prompt_id=prompt_id)
 
     def head(self) -> str:
         """The hash of the last event, to be kept elsewhere as proof of all that happened so far."""
@@ -425,3 +424,17 @@ class Library:
         if not prompt.last_number:
             return None
         return read_version(connection, prompt, version_row(connection, prompt, prompt.last_number))
+
+
+def _told(version: VersionRecord) -> Mapping[str, Any]:
+    """What the event of a new version says; words stand in its row, and their hash here."""
+    return {
+        "prompt": version.prompt,
+        "number": version.number,
+        "content_hash": version.content_hash,
+        "files": version.content.files,
+        "lineage": version.lineage.model_dump(mode="json"),
+        "parent": version.parent,
+        "note": version.note,
+        "created": version.created,
+    }
