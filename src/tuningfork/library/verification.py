@@ -80,28 +80,39 @@ def verify(
     Raises:
         LibraryError: if the database cannot be read at all.
     """
-    stages = _Stages(sink or NullSink())
     with reading(library.engine) as connection:
-        counts = {
-            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
-            for table in (schema.event, schema.version, schema.artifact)
-        }
-        problems = list(_faults_of_the_file(connection))
-        with stages.stage("Verify chain", None, "events"):
-            problems += [
-                Problem("chain", "events", broken)
-                for broken in broken_links(connection, expected_head=expected_head)
-            ]
-        problems += _wrong_rows(connection, counts["event"], stages)
-        num_bytes, damaged = _check_bytes(connection, library.artifacts, counts["artifact"], stages)
-        return Verification(
-            head(connection),
-            counts["event"],
-            counts["version"],
-            counts["artifact"],
-            num_bytes,
-            (*problems, *damaged),
-        )
+        return look_through(connection, library.artifacts, expected_head=expected_head, sink=sink)
+
+
+def look_through(
+    connection: Connection,
+    artifacts: ArtifactStore,
+    *,
+    expected_head: str | None = None,
+    sink: EventSink | None = None,
+) -> Verification:
+    """Look at everything in a library, as this transaction sees it."""
+    stages = _Stages(sink or NullSink())
+    counts = {
+        table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+        for table in (schema.event, schema.version, schema.artifact)
+    }
+    problems = list(_faults_of_the_file(connection))
+    with stages.stage("Verify chain", None, "events"):
+        problems += [
+            Problem("chain", "events", broken)
+            for broken in broken_links(connection, expected_head=expected_head)
+        ]
+    problems += _wrong_rows(connection, counts["event"], stages)
+    num_bytes, damaged = _check_bytes(connection, artifacts, counts["artifact"], stages)
+    return Verification(
+        head=head(connection),
+        num_events=counts["event"],
+        num_versions=counts["version"],
+        num_artifacts=counts["artifact"],
+        num_bytes=num_bytes,
+        problems=(*problems, *damaged),
+    )
 
 
 def repair(
