@@ -127,7 +127,8 @@ def print_move(outcome: MoveOutcome, *, is_dry_run: bool, as_json: bool) -> None
     console = Console()
     for result in outcome.results:
         mark, style = ("passed", "green") if result.passed else ("failed", "bold red")
-        console.print(Text.assemble((f"{mark:<9} ", style), f"{result.gate}: {result.reason}"))
+        line = Text.assemble((f"{mark:<9} ", style), f"{result.gate}: {result.reason}")
+        console.print(line, soft_wrap=True)
     place = f"{request.name}@{request.alias}"
     if not outcome.moved:
         stays = f"stays {_at(outcome.before)}" if outcome.before else "stays unset"
