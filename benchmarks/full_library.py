@@ -94,7 +94,7 @@ class _Filling:
             last_number=VERSIONS_EACH,
             kind=kind,
         )
-        for tag in self.chance.sample(_TAGS[:-1], 2) + ["rare"] * (number % 500 == 0):
+        for tag in self.chance.sample(_TAGS[:-1], 2) + ["rare"] * (number % 100 == 0):
             self._add(schema.tag, prompt_id=key, number=0, tag=tag)
         for version_number in range(1, VERSIONS_EACH + 1):
             text[self.chance.randrange(len(text))] = self.chance.choice(self.words)

