@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from tests.library.prompts import FILE, add
+from tests.library.tampering import problems_after, told
 from tuningfork.errors import AccessError, LibraryError
 from tuningfork.events import Event, StageAdvanced, StageFinished, StageStarted
 from tuningfork.library.access import Action
@@ -13,7 +14,7 @@ from tuningfork.library.artifacts import open_artifacts
 from tuningfork.library.chain import append_event, events
 from tuningfork.library.database import reading, writing
 from tuningfork.library.store import Library
-from tuningfork.library.verification import REPAIRED, Verification, look_through, repair, verify
+from tuningfork.library.verification import REPAIRED, repair, verify
 
 
 @pytest.fixture
@@ -56,10 +57,6 @@ def change_without_rules(library: Library, *statements: str) -> None:
     for statement in statements:
         raw.driver_connection.execute(statement)  # type: ignore[union-attr]
     raw.invalidate()
-
-
-def told(found: Verification) -> list[str]:
-    return [f"{problem.kind} {problem.where}: {problem.what}" for problem in found.problems]
 
 
 def test_a_library_that_is_whole_passes(filled: Library) -> None:
@@ -143,19 +140,6 @@ CHANGED_EVENTS = [
     "hash = 'x' || substr(hash, 2)",
     "sequence = 99",
 ]
-
-
-def problems_after(library: Library, statement: str) -> list[str]:
-    """What verification finds once somebody has changed the database; the change is taken back."""
-    with library.engine.connect() as connection, connection.begin() as transaction:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL session_replication_role = replica"))
-        else:
-            connection.execute(text("PRAGMA defer_foreign_keys = ON"))
-        connection.execute(text(statement))
-        found = told(look_through(connection, library.artifacts))
-        transaction.rollback()
-    return found
 
 
 def test_a_row_that_is_not_what_its_event_says_is_found(filled: Library) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, select
 
 from tuningfork.library import schema
+from tuningfork.library.access import readable
 from tuningfork.library.annotations import comments_of, tags_of, version_tags
 from tuningfork.library.contents import Kind, PromptPage, PromptSummary
 from tuningfork.library.versions import find_prompt, read_versions
@@ -31,11 +32,17 @@ class Filter:
 def list_prompts(
     connection: Connection, wanted: Filter, *, limit: int = 50, after: str | None = None
 ) -> list[PromptSummary]:
-    """At most `limit` prompts in the order of their names, those behind the name `after`."""
+    """At most `limit` prompts in the order of their names, those behind the name `after`.
+
+    Where somebody acts, those of which they may read anything.
+    """
     name = schema.prompt.c.name
     behind = [] if after is None else [name > after]
     rows = connection.execute(
-        select(schema.prompt).where(*conditions(wanted), *behind).order_by(name).limit(limit)
+        select(schema.prompt)
+        .where(*conditions(wanted), *readable(connection), *behind)
+        .order_by(name)
+        .limit(limit)
     ).all()
     return summaries(connection, rows)
 

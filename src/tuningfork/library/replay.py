@@ -16,6 +16,7 @@ from tuningfork.library.aliases import MOVED, REFUSED, REMOVED, ROLLED_BACK
 from tuningfork.library.contents import Content
 from tuningfork.library.naming import folder_of
 from tuningfork.library.problems import Problem
+from tuningfork.library.replay_people import ExpectedPeople
 from tuningfork.library.store import POLICY_SET, REGISTERED, REVOKED
 from tuningfork.library.versions import content_in
 
@@ -46,6 +47,7 @@ class Expected:
     """When versions were revoked, by key of the prompt and number."""
     described: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     """What `describe` set last, by key of the prompt and name of the column."""
+    people: ExpectedPeople = field(default_factory=ExpectedPeople)
 
 
 def replay(
@@ -67,6 +69,7 @@ def replay(
         for row, said in found:
             try:
                 yield from _follow(expected, row, said)
+                expected.people.follow(row, said)
                 for ledger in ledgers:
                     yield from ledger.follow(row, said)
             except _UNREADABLE as error:
@@ -145,11 +148,16 @@ def _changed(row: Row[Any], files: Mapping[str, str], event: Row[Any], said: Map
         "lineage": (row.lineage, said.get("lineage")),
         "note": (row.note, said.get("note")),
         "parent": (row.parent_number, said.get("parent")),
-        "author": (row.author, event.actor),
+        "author": (signed_for(event.actor, row.author), True),
         "time": (row.created, said.get("created")),
         "name of the prompt": (row.name, said.get("prompt")),
     }
     return [name for name, (found, told) in pairs.items() if found != told]
+
+
+def signed_for(signature: str, name: str) -> bool:
+    """Whether an event with this actor tells of something that `name` did, perhaps by means of a key."""
+    return signature == name or signature.startswith(f"{name} (")
 
 
 def _files(connection: Connection, keys: Sequence[int]) -> dict[int, dict[str, str]]:
@@ -288,7 +296,9 @@ class _Ledger:
         told, row = self._told(event, said), next(self._rows, None)
         if row is None:
             what = f"the row that event {event.sequence} tells of is missing"
-        elif differing := [name for name, value in told.items() if getattr(row, name) != value]:
+        elif differing := [
+            name for name, value in told.items() if not _agrees(name, getattr(row, name), value)
+        ]:
             what = f"row {row.id} is not what event {event.sequence} says: {', '.join(differing)}"
         else:
             return
@@ -301,6 +311,10 @@ class _Ledger:
         if not self._is_lost and (row := next(self._rows, None)) is not None:
             yield Problem(self._name, f"row {row.id}", "no event tells of it")
         self._rows.close()
+
+
+def _agrees(name: str, found: Any, told: Any) -> bool:
+    return signed_for(told, found) if name in ("author", "actor") else bool(found == told)
 
 
 def _policy_told(event: Row[Any], said: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import TSQUERY, TSVECTOR
 
 from tuningfork.errors import LibraryError
 from tuningfork.library import schema
+from tuningfork.library.access import readable
 from tuningfork.library.contents import SearchPage
 from tuningfork.library.listing import Filter, conditions, summaries
 from tuningfork.library.word_index import KEY_COLUMN, words_of
@@ -33,7 +34,8 @@ def search(
     """Prompts that have a word beginning with each of `words`, the best first.
 
     Names, tags, descriptions and the texts of newest versions are searched; a find in the name counts most,
-    one in the text least. `after` is the `next` of the page before.
+    one in the text least. `after` is the `next` of the page before. Where somebody acts, only prompts are
+    found of which they may read anything.
 
     Raises:
         LibraryError: if `words` has none, or `after` is of no page.
@@ -50,7 +52,7 @@ def search(
     rows = connection.execute(
         select(schema.prompt, found.c.rank)
         .join(found, found.c.prompt_id == prompt.id)
-        .where(*conditions(wanted), *behind)
+        .where(*conditions(wanted), *readable(connection), *behind)
         .order_by(found.c.rank, prompt.name)
         .limit(limit + 1)
     ).all()

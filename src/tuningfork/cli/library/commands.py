@@ -9,14 +9,18 @@ from tuningfork.cli.library.comment import comment
 from tuningfork.cli.library.describe import describe
 from tuningfork.cli.library.files import check_out
 from tuningfork.cli.library.gc import collect_garbage
+from tuningfork.cli.library.key import app as key_app
 from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
+from tuningfork.cli.library.permit import forbid, permit
 from tuningfork.cli.library.policy import policy
 from tuningfork.cli.library.register import register
 from tuningfork.cli.library.revoke import revoke
 from tuningfork.cli.library.search import search
+from tuningfork.cli.library.serve_key import serve_key
 from tuningfork.cli.library.show import history, show
 from tuningfork.cli.library.tag import tag, untag
+from tuningfork.cli.library.user import app as user_app
 from tuningfork.cli.library.verify import verify
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -36,6 +40,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "search": search,
     "verify": verify,
     "gc": collect_garbage,
+    "permit": permit,
+    "forbid": forbid,
+    "serve-key": serve_key,
 }
 
 app = typer.Typer(
@@ -46,3 +53,5 @@ app = typer.Typer(
 )
 for name, command in COMMANDS.items():
     app.command(name)(telling_of_interrupts(command))
+app.add_typer(user_app)
+app.add_typer(key_app)
