@@ -113,3 +113,10 @@ def test_collecting_needs_the_right(library: Library) -> None:
     library.access = Nobody()
     with pytest.raises(AccessError, match="ann may not administer"):
         collect(library, actor="ann")
+
+
+def test_bytes_that_were_written_again_since_they_were_listed_stay(library: Library) -> None:
+    sha256 = library.artifacts.put(b"garbage")
+    library.artifacts.hashes = lambda: iter([(sha256, OLD)])  # type: ignore[method-assign]
+    assert collect(library, actor="ann").artifacts == ()
+    assert library.artifacts.has(sha256)

@@ -148,3 +148,15 @@ def test_lists_go_by_name_in_one_order_and_a_folder_is_all_below_it(library: Lib
     assert [p.name for p in library.prompts(Filter(owner="ben"))] == ["b/z"]
     add(library, "b/z", kind="hybrid")
     assert [p.name for p in library.prompts(Filter(kind="hybrid"))] == ["b/z"]
+
+
+def test_whoever_acts_finds_only_what_they_may_read(library: Library) -> None:
+    add(library, "shop/one", text="refund")
+    add(library, "bank/two", text="refund")
+    library.people.add("ann", "admin", actor="ann")
+    library.people.add("ben", "viewer", actor="ann")
+    library.people.permit("ben", "bank/", "none", actor="ann")
+    key = library.keys.create("ben", name="ci", scopes=["read:*"], expires=None, actor="ann")
+    acting = library.acting(library.keys.authenticate(key.secret))
+    assert found(acting, "refund") == ["shop/one"]
+    assert sorted(found(library, "refund")) == ["bank/two", "shop/one"]
