@@ -4,10 +4,11 @@ from sqlalchemy import Engine
 
 from tuningfork.library import annotations
 from tuningfork.library.access import Access, check_reading
-from tuningfork.library.contents import Comment, Kind, PromptPage, PromptSummary, VersionRecord
+from tuningfork.library.contents import Comment, Kind, PromptPage, PromptSummary, SearchPage, VersionRecord
 from tuningfork.library.database import reading, writing
 from tuningfork.library.listing import Filter, list_prompts, prompt_page
 from tuningfork.library.naming import name_in
+from tuningfork.library.search import search
 from tuningfork.library.versions import file_sizes, newest_like
 
 
@@ -23,6 +24,17 @@ class Catalogue:
         """At most `limit` prompts in the order of their names, those behind the name `after`."""
         with reading(self.engine) as connection:
             return list_prompts(connection, wanted or Filter(), limit=limit, after=after)
+
+    def search(
+        self, words: str, wanted: Filter | None = None, *, limit: int = 50, after: str | None = None
+    ) -> SearchPage:
+        """Prompts that have words beginning with each of `words`, the best first, a page at a time.
+
+        Raises:
+            LibraryError: if `words` has none, or `after` is not the `next` of a page.
+        """
+        with reading(self.engine) as connection:
+            return search(connection, words, wanted or Filter(), limit=limit, after=after)
 
     def page(self, name: str, *, limit: int = 20) -> PromptPage:
         """A prompt with its `limit` newest versions and comments.

@@ -39,10 +39,13 @@ from tuningfork.library.versions import (
     find_prompt,
     number_of,
     read_version,
+    read_versions,
     version_row,
 )
 
 ARTIFACTS_FOLDER = "artifacts"
+REGISTERED, REVOKED, POLICY_SET = "version registered", "version revoked", "policy set"
+"""Kinds of events."""
 
 
 class Library(Catalogue):
@@ -151,6 +154,8 @@ class Library(Catalogue):
             self.artifacts.put(found)
         sizes = {content.files[path]: len(found) for path, found in files.items()}
         with writing(self.engine) as connection:
+            # Numbers of versions are given out one by one, and no garbage is collected meanwhile.
+            lock_rows(connection)
             self.access.check(connection, author, "register", name)
             prompt = add_prompt(connection, name, owner=author, description=description)
             newest = self._newest(connection, prompt)
@@ -161,17 +166,11 @@ class Library(Catalogue):
             number = add_version(
                 connection, prompt, content, lineage, sizes=sizes, author=author, parent=parent, note=note
             )
-            payload = {
-                "prompt": name,
-                "number": number,
-                "content_hash": content.hash,
-                "files": content.files,
-                "lineage": lineage.model_dump(mode="json"),
-                "parent": parent,
-                "note": note,
-            }
-            chain.append_event(connection, "version registered", author, payload, prompt_id=prompt.id)
+            for path, sha256 in content.files.items():
+                if not self.artifacts.has(sha256):
+                    self.artifacts.put(files[path])
             registered = read_version(connection, prompt, version_row(connection, prompt, number))
+            chain.append_event(connection, REGISTERED, author, _told(registered), prompt_id=prompt.id)
         self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
         return registered
 
@@ -206,7 +205,7 @@ class Library(Catalogue):
                 .where(schema.version.c.prompt_id == prompt.id)
                 .order_by(schema.version.c.number)
             ).all()
-            return [read_version(connection, prompt, row) for row in rows]
+            return read_versions(connection, prompt, rows)
 
     def files(self, version: VersionRecord) -> Iterator[tuple[str, bytes]]:
         """The files of a version with their paths, each checked against its hash.
@@ -305,6 +304,8 @@ class Library(Catalogue):
         wanted = read_reference(reference)
         with writing(self.engine) as connection:
             self.access.check(connection, actor, "move", wanted.name)
+            # Nobody may point an alias to it between the look at its aliases and the end.
+            lock_rows(connection)
             prompt = find_prompt(connection, wanted.name)
             row = version_row(connection, prompt, number_of(connection, prompt, wanted))
             version = read_version(connection, prompt, row)
@@ -320,7 +321,7 @@ class Library(Catalogue):
                 update(schema.version).where(schema.version.c.id == row.id).values(revoked=when)
             )
             payload = {"prompt": version.prompt, "number": version.number, "reason": reason, "revoked": when}
-            chain.append_event(connection, "version revoked", actor, payload, prompt_id=prompt.id)
+            chain.append_event(connection, REVOKED, actor, payload, prompt_id=prompt.id)
             return version.model_copy(update={"revoked": when})
 
     def policy(self, name: str | None, alias: str) -> Mapping[str, Any]:
@@ -344,10 +345,11 @@ class Library(Catalogue):
         check_alias(alias)
         with writing(self.engine) as connection:
             self.access.check(connection, actor, "administer", name or "")
+            lock_rows(connection)
             prompt_id = None if name is None else find_prompt(connection, name).id
             add_policy(connection, prompt_id, alias, gates, author=actor)
             payload = {"prompt": name, "alias": alias, "gates": dict(gates)}
-            chain.append_event(connection, "policy set", actor, payload, prompt_id=prompt_id)
+            chain.append_event(connection, POLICY_SET, actor, payload, prompt_id=prompt_id)
 
     def head(self) -> str:
         """The hash of the last event, to be kept elsewhere as proof of all that happened so far."""
@@ -365,3 +367,17 @@ class Library(Catalogue):
         if not prompt.last_number:
             return None
         return read_version(connection, prompt, version_row(connection, prompt, prompt.last_number))
+
+
+def _told(version: VersionRecord) -> Mapping[str, Any]:
+    """What the event of a new version says; words stand in its row, and their hash here."""
+    return {
+        "prompt": version.prompt,
+        "number": version.number,
+        "content_hash": version.content_hash,
+        "files": version.content.files,
+        "lineage": version.lineage.model_dump(mode="json"),
+        "parent": version.parent,
+        "note": version.note,
+        "created": version.created,
+    }

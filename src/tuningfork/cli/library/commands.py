@@ -8,6 +8,7 @@ from tuningfork.cli.interrupts import telling_of_interrupts
 from tuningfork.cli.library.comment import comment
 from tuningfork.cli.library.describe import describe
 from tuningfork.cli.library.files import check_out
+from tuningfork.cli.library.gc import collect_garbage
 from tuningfork.cli.library.key import app as key_app
 from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
@@ -15,10 +16,12 @@ from tuningfork.cli.library.permit import forbid, permit
 from tuningfork.cli.library.policy import policy
 from tuningfork.cli.library.register import register
 from tuningfork.cli.library.revoke import revoke
+from tuningfork.cli.library.search import search
 from tuningfork.cli.library.serve_key import serve_key
 from tuningfork.cli.library.show import history, show
 from tuningfork.cli.library.tag import tag, untag
 from tuningfork.cli.library.user import app as user_app
+from tuningfork.cli.library.verify import verify
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_prompts,
@@ -34,6 +37,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "revoke": revoke,
     "policy": policy,
     "check-out": check_out,
+    "search": search,
+    "verify": verify,
+    "gc": collect_garbage,
     "permit": permit,
     "forbid": forbid,
     "serve-key": serve_key,
