@@ -25,6 +25,7 @@ from tuningfork.library.canonical import hash_bytes, now
 from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
 from tuningfork.library.gates.policy import add_policy, policy_of
+from tuningfork.library.governance import Governance
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
 from tuningfork.library.versions import (
@@ -39,7 +40,7 @@ from tuningfork.library.versions import (
 ARTIFACTS_FOLDER = "artifacts"
 
 
-class Library:
+class Library(Governance):
     """A library of prompts; every method that writes is one transaction.
 
     Bytes are written before the rows that name them, so a crash in between leaves bytes that nothing names
