@@ -18,10 +18,12 @@ from tuningfork.library.aliases import (
     earlier_number,
     has_passed,
     history,
+    judge_move,
     move_alias,
 )
 from tuningfork.library.artifacts import ArtifactStore, open_artifacts
 from tuningfork.library.canonical import hash_bytes, now
+from tuningfork.library.catalogue import Catalogue
 from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
 from tuningfork.library.gates.policy import add_policy, policy_of
@@ -40,7 +42,7 @@ from tuningfork.library.versions import (
 ARTIFACTS_FOLDER = "artifacts"
 
 
-class Library(Governance):
+class Library(Catalogue, Governance):
     """A library of prompts; every method that writes is one transaction.
 
     Bytes are written before the rows that name them, so a crash in between leaves bytes that nothing names
@@ -201,12 +203,23 @@ class Library(Governance):
             LibraryError: if prompt, version or alias is none, or the version was revoked.
             AccessError: if the actor may not do this.
         """
-        with writing(self.engine) as connection:
-            outcome = move_alias(connection, self.artifacts, self.access, request)
+        outcome = self.try_move(request)
         if not outcome.moved:
             refusals = "; ".join(f"{result.gate}: {result.reason}" for result in outcome.failed)
             raise GateError(f"{request.name}@{request.number} may not become {request.alias}: {refusals}")
         return outcome
+
+    def try_move(self, request: MoveRequest, *, only_judges: bool = False) -> MoveOutcome:
+        """As `move_alias`, but a refusal by gates is an outcome too; or only say what would come of it.
+
+        Raises:
+            LibraryError: as `move_alias`, but for a refusal by gates.
+        """
+        if only_judges:
+            with reading(self.engine) as connection:
+                return judge_move(connection, self.artifacts, self.access, request)
+        with writing(self.engine) as connection:
+            return move_alias(connection, self.artifacts, self.access, request)
 
     def roll_back(
         self, name: str, alias: str, *, actor: str, reason: str = "", to: int | None = None
@@ -269,14 +282,15 @@ class Library(Governance):
             chain.append_event(connection, "version revoked", actor, payload, prompt_id=prompt.id)
             return version.model_copy(update={"revoked": when})
 
-    def policy(self, name: str, alias: str) -> Mapping[str, Any]:
-        """The gates that guard an alias of a prompt, with their settings.
+    def policy(self, name: str | None, alias: str) -> Mapping[str, Any]:
+        """The gates that guard an alias of a prompt or, without a name, of all, with their settings.
 
         Raises:
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
-            return policy_of(connection, find_prompt(connection, name).id, alias)
+            prompt_id = None if name is None else find_prompt(connection, name).id
+            return policy_of(connection, prompt_id, alias)
 
     def set_policy(self, name: str | None, alias: str, gates: Mapping[str, Any], *, actor: str) -> None:
         """Have `gates` guard an alias from now on: of one prompt or, without a name, of all.
