@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tuningfork.errors import AccessError as AccessError
+    from tuningfork.errors import BudgetSpent as BudgetSpent
     from tuningfork.errors import ConflictError as ConflictError
     from tuningfork.errors import ContextLengthError as ContextLengthError
     from tuningfork.errors import DataError as DataError
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from tuningfork.errors import MissingDependencyError as MissingDependencyError
     from tuningfork.errors import ModelError as ModelError
     from tuningfork.errors import PromptError as PromptError
+    from tuningfork.errors import RemoteError as RemoteError
     from tuningfork.errors import RunError as RunError
+    from tuningfork.errors import SuiteError as SuiteError
     from tuningfork.errors import TaskError as TaskError
     from tuningfork.errors import TuningForkError as TuningForkError
     from tuningfork.library.aliases import MoveRequest as MoveRequest
@@ -43,6 +46,7 @@ __version__ = "0.1.0"
 # A public name stands here for run time and above for type checkers; a test holds the two together.
 _MODULE_OF = {
     "AccessError": "tuningfork.errors",
+    "BudgetSpent": "tuningfork.errors",
     "ConflictError": "tuningfork.errors",
     "ContextLengthError": "tuningfork.errors",
     "DataError": "tuningfork.errors",
@@ -52,7 +56,9 @@ _MODULE_OF = {
     "MissingDependencyError": "tuningfork.errors",
     "ModelError": "tuningfork.errors",
     "PromptError": "tuningfork.errors",
+    "RemoteError": "tuningfork.errors",
     "RunError": "tuningfork.errors",
+    "SuiteError": "tuningfork.errors",
     "TaskError": "tuningfork.errors",
     "TuningForkError": "tuningfork.errors",
     "FrozenModel": "tuningfork.models.frozen",

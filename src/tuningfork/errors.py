@@ -4,8 +4,11 @@
 TuningForkError
 ├── DataError            a row or a file of examples cannot be used
 ├── TaskError            a task file or a template is wrong
+├── SuiteError           a suite of cases, or an assertion in it, is wrong
 ├── ModelError           a base model cannot be loaded or is not supported
-│   └── ContextLengthError   prompt + input + answer exceed the model's maximum
+│   ├── ContextLengthError   prompt + input + answer exceed the model's maximum
+│   └── RemoteError          a model behind an address cannot be asked, or answers what cannot be read
+│       └── BudgetSpent      asking on would cost more calls or money than was allowed
 ├── PromptError          a prompt does not fit the model, or a method cannot do what is asked
 ├── RunError             a run folder is missing, broken, or may not be resumed
 ├── FormatError          a file to import or export is not in the format it claims
@@ -32,12 +35,24 @@ class TaskError(TuningForkError):
     """A task file, template or verbalizer is wrong."""
 
 
+class SuiteError(TuningForkError):
+    """A suite of cases, or an assertion in it, is wrong."""
+
+
 class ModelError(TuningForkError):
     """A base model cannot be loaded or is not supported."""
 
 
 class ContextLengthError(ModelError):
     """Prompt, input and answer together exceed the model's maximum length."""
+
+
+class RemoteError(ModelError):
+    """A model behind an address cannot be asked, or answers what cannot be read."""
+
+
+class BudgetSpent(RemoteError):
+    """Asking on would cost more calls or money than was allowed; what was answered is kept."""
 
 
 class PromptError(TuningForkError):

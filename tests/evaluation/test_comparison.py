@@ -1,7 +1,9 @@
+import json
+
 import pytest
 from pydantic import ValidationError
 
-from tuningfork.evaluation.comparison import ContestantRecord, CostRecord, SeedRecord
+from tuningfork.evaluation.comparison import ContestantRecord, CostRecord, CurvePoint, SeedRecord
 
 COST = CostRecord(
     seconds=1.5, processor_seconds=2.5, peak_memory_bytes=10, trained_parameters=3, stored_bytes=12
@@ -19,6 +21,15 @@ def test_a_contestant_is_read_back_as_it_was_written() -> None:
         cost=COST,
     )
     assert ContestantRecord.model_validate_json(record.model_dump_json()) == record
+
+
+def test_an_unbounded_interval_is_read_back_from_strict_json() -> None:
+    point = CurvePoint(
+        contestant="x", num_train=1, num_seeds=1, mean=0.5, low=float("-inf"), high=float("inf")
+    )
+    written = point.model_dump_json()
+    json.loads(written, parse_constant=pytest.fail)
+    assert CurvePoint.model_validate_json(written) == point
 
 
 @pytest.mark.parametrize(

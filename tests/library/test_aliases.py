@@ -180,6 +180,7 @@ def test_whoever_fails_behind_the_move_takes_it_back(tickets: Library) -> None:
 
 
 def test_judging_says_what_moving_would_and_writes_nothing(tickets: Library) -> None:
+    guard_lightly(tickets)
     unknown = add(tickets, tensors=b"4", lineage=Lineage(origin="tune"))
     before = tickets.head()
     tried = {
@@ -220,6 +221,7 @@ def test_judging_asks_what_moving_asks(tickets: Library) -> None:
 
 
 def test_what_gates_said_is_kept_once_for_each_move(tickets: Library) -> None:
+    guard_lightly(tickets)
     move(tickets, 1, "production")
     move(tickets, 2, "production")
     tickets.roll_back(NAME, "production", actor="ann")

@@ -17,9 +17,10 @@ TEXT_PROMPT = "text prompt"
 
 
 class ComparisonPart(BaseModel):
-    """Base of the parts: immutable, and strict about unknown fields."""
+    """Base of the parts: immutable, strict about unknown fields, and able to keep an unbounded interval."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no infinity, and a null would not be read back.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class CostRecord(ComparisonPart):
@@ -58,6 +59,8 @@ class SeedRecord(ComparisonPart):
     log_losses: tuple[float, ...] | None = None
     weights: tuple[float, ...] | None = None
     """What the score of each row counts for; None if all count alike."""
+    values: tuple[float, ...] | None = None
+    """Numbers whose mean is the metric, and whose spread is its; None where that is a mean of `scores`."""
     probabilities: tuple[tuple[float, ...], ...] | None = None
     """Of each label, in the task's order; None where there are none."""
 
@@ -118,6 +121,9 @@ class DifferenceRecord(ComparisonPart):
     verdict: Verdict
     """After the correction."""
     needed_rows: int | None = None
+    """Test rows that would decide it, with as many seeds."""
+    needed_seeds: int | None = None
+    """Seeds that would decide it, with as many rows; None where seeds are not what stands in the way."""
     flips_better: tuple[int, ...] = ()
     """Test rows where the candidate did better, by its mean over seeds."""
     flips_worse: tuple[int, ...] = ()
@@ -147,6 +153,8 @@ class ComparisonRecord(ComparisonPart):
 
     format: int = 1
     created: str
+    command: str = ""
+    """What makes the comparison again, as it is typed."""
     task: str
     task_type: str
     task_hash: str

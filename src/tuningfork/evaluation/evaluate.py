@@ -1,5 +1,6 @@
 """Scores of a prompt over a split."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,8 @@ class Evaluation:
     scores: list[float]
     """The task's metric for each example."""
     log_losses: list[float]
-    """Nats: of the right label among the labels, or per token of the first reference, or per word to tag."""
+    """Nats: of the right label among the labels, or per token of the first reference, or per word to tag; NaN
+    where answers came as words alone, from a model that shows no probabilities."""
     seconds: float
     weights: list[float] | None = None
     """What each example's score counts for in that of the split; None if all count alike."""
@@ -51,7 +53,8 @@ class Evaluation:
     def answers(self) -> Answers:
         """The rows as further metrics take them."""
         assert self.references is not None
-        return Answers(self.predictions, self.references, self.log_losses, self.probabilities, self.labels)
+        log_losses = self.log_losses if self.has_log_losses else None
+        return Answers(self.predictions, self.references, log_losses, self.probabilities, self.labels)
 
     @property
     def mean_score(self) -> float:
@@ -67,6 +70,11 @@ class Evaluation:
     def validation(self) -> Validation:
         """What selection needs of it."""
         return Validation(self.mean_score, self.mean_log_loss, len(self.scores), self.tempered_log_losses)
+
+    @property
+    def has_log_losses(self) -> bool:
+        """Whether the answers came with probabilities."""
+        return not any(map(math.isnan, self.log_losses))
 
     @property
     def mean_log_loss(self) -> float:

@@ -1,0 +1,1 @@
+"""A comparison as a page, as Markdown, and its plots: pure functions of its record."""
