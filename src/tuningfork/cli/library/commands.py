@@ -5,8 +5,11 @@ from collections.abc import Callable
 import typer
 
 from tuningfork.cli.interrupts import telling_of_interrupts
+from tuningfork.cli.library.approve import approve, withdraw
 from tuningfork.cli.library.comment import comment
+from tuningfork.cli.library.dataset import app as dataset_app
 from tuningfork.cli.library.describe import describe
+from tuningfork.cli.library.evidence import app as evidence_app
 from tuningfork.cli.library.files import check_out
 from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
@@ -21,6 +24,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "register": register,
     "promote": promote,
+    "approve": approve,
+    "withdraw": withdraw,
     "rollback": rollback,
     "history": history,
     "tag": tag,
@@ -40,3 +45,5 @@ app = typer.Typer(
 )
 for name, command in COMMANDS.items():
     app.command(name)(telling_of_interrupts(command))
+app.add_typer(evidence_app)
+app.add_typer(dataset_app)
