@@ -31,8 +31,9 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(place: Path) -> Command:
-    """Runs `tuningfork library ...` there."""
+def command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `tuningfork library ...` there, by no key."""
+    monkeypatch.delenv("TUNINGFORK_KEY", raising=False)
 
     def called(*arguments: str | Path) -> Completed:
         return invoke(place, "library", *arguments)
