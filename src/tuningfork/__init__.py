@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tuningfork.errors import SuiteError as SuiteError
     from tuningfork.errors import TaskError as TaskError
     from tuningfork.errors import TuningForkError as TuningForkError
+    from tuningfork.library.actors import Actor as Actor
     from tuningfork.library.aliases import MoveRequest as MoveRequest
     from tuningfork.library.places import LibraryPlace as LibraryPlace
     from tuningfork.library.run_folder import RunFolder as RunFolder
@@ -61,6 +62,7 @@ _MODULE_OF = {
     "SuiteError": "tuningfork.errors",
     "TaskError": "tuningfork.errors",
     "TuningForkError": "tuningfork.errors",
+    "Actor": "tuningfork.library.actors",
     "FrozenModel": "tuningfork.models.frozen",
     "Library": "tuningfork.library.store",
     "LibraryPlace": "tuningfork.library.places",

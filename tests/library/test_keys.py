@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from tests.library.residents import ADMIN, EDITOR, NAME, NOBODY, VIEWER, as_person, make_key, settle, with_key
 from tuningfork.errors import AccessError, LibraryError
@@ -54,6 +55,34 @@ def test_who_uses_a_key_is_noted_once_a_minute(settled: Library, monkeypatch: py
         times[seconds] = settled.keys.all(EDITOR, actor=EDITOR)[0].last_used or ""
     assert times[0]
     assert times[0] == times[1] == times[59] < times[60] == times[61] == times[119] < times[121]
+
+
+def test_within_a_minute_nothing_is_written(settled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_key(settled, EDITOR, "read:shop/*")
+    settled.keys.authenticate(made.secret)
+
+    def written(engine: object) -> None:
+        pytest.fail("a request that only reads waits for whoever writes")
+
+    monkeypatch.setattr(keys, "writing", written)
+    assert settled.keys.authenticate(made.secret).name == EDITOR
+
+
+def test_of_two_at_once_one_is_noted(settled: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_key(settled, EDITOR, "read:shop/*")
+    times = (moment(seconds=second) for second in range(50))
+    noted: list[str | None] = []
+
+    def come_in_between(connection: Connection, actor: Actor) -> None:
+        # The outer one has read by now that the key was never used.
+        monkeypatch.setattr(keys, "find_standing", access.find_standing)
+        settled.keys.authenticate(made.secret)
+        noted.extend(key.last_used for key in settled.keys.all(EDITOR, actor=EDITOR))
+
+    monkeypatch.setattr(keys, "now", lambda: next(times))
+    monkeypatch.setattr(keys, "find_standing", come_in_between)
+    settled.keys.authenticate(made.secret)
+    assert noted == [key.last_used for key in settled.keys.all(EDITOR, actor=EDITOR)] != [None]
 
 
 def test_use_is_no_event_and_does_not_stop_who_may_come_in(

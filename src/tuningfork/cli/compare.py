@@ -79,6 +79,15 @@ _SETTINGS: Mapping[str, tuple[Any, Any]] = {name: TRAINING[name] for name in _SH
 Many are compared at once, so each has fewer steps than where one is tuned: few rows are learned in 10 to 40.
 """
 
+_REMOTE: Mapping[str, tuple[Any, Any]] = {
+    "api_model": (OtherApiModelOption, None),
+    "api_base": (OtherApiBaseOption, None),
+    "api_key_env": (ApiKeyOption, None),
+    "allow_insecure": (InsecureOption, False),
+    "max_calls": (MaxCallsOption, None),
+}
+"""A model behind an API that takes part."""
+
 PricesOption = Annotated[
     Path | None, typer.Option("--prices", help="What you pay, as YAML: money for 1,000 calls.")
 ]
@@ -92,7 +101,7 @@ def _sizes(given: str | None) -> str | None:
     return given
 
 
-@takes(_SETTINGS)
+@takes({**_SETTINGS, **_REMOTE})
 def compare(
     context: typer.Context,
     source: Annotated[
@@ -115,11 +124,6 @@ def compare(
             "--budget", help="Seconds that each contestant may take to choose and train.", min=0.001
         ),
     ] = None,
-    api_model: OtherApiModelOption = None,
-    api_base: OtherApiBaseOption = None,
-    api_key_env: ApiKeyOption = None,
-    allow_insecure: InsecureOption = False,
-    max_calls: MaxCallsOption = None,
     prices: PricesOption = None,
     curves: Annotated[
         bool, typer.Option("--curves", help="Learning curves: train all on fewer examples, too.")
