@@ -29,6 +29,7 @@ from tuningfork.library.catalogue import Catalogue
 from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
 from tuningfork.library.gates.policy import add_policy, policy_of
+from tuningfork.library.governance import Governance
 from tuningfork.library.keys import Keys
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
@@ -48,7 +49,7 @@ REGISTERED, REVOKED, POLICY_SET = "version registered", "version revoked", "poli
 """Kinds of events."""
 
 
-class Library(Catalogue):
+class Library(Catalogue, Governance):
     """A library of prompts; every method that writes is one transaction.
 
     Bytes are written before the rows that name them, so a crash in between leaves bytes that nothing names

@@ -5,8 +5,11 @@ from collections.abc import Callable
 import typer
 
 from tuningfork.cli.interrupts import telling_of_interrupts
+from tuningfork.cli.library.approve import approve, withdraw
 from tuningfork.cli.library.comment import comment
+from tuningfork.cli.library.dataset import app as dataset_app
 from tuningfork.cli.library.describe import describe
+from tuningfork.cli.library.evidence import app as evidence_app
 from tuningfork.cli.library.files import check_out
 from tuningfork.cli.library.gc import collect_garbage
 from tuningfork.cli.library.key import app as key_app
@@ -28,6 +31,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "show": show,
     "register": register,
     "promote": promote,
+    "approve": approve,
+    "withdraw": withdraw,
     "rollback": rollback,
     "history": history,
     "tag": tag,
@@ -53,5 +58,7 @@ app = typer.Typer(
 )
 for name, command in COMMANDS.items():
     app.command(name)(telling_of_interrupts(command))
+app.add_typer(evidence_app)
+app.add_typer(dataset_app)
 app.add_typer(user_app)
 app.add_typer(key_app)
