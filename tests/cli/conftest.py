@@ -1,9 +1,19 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.commands import tune
 from tests.tiny_folder import ROWS, save_tiny_model, write_rows
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Versions that are checked out do not go to the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("TUNINGFORK_LIBRARY", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,11 @@ COMMANDS = (
     "import",
     "demo",
     "doctor",
+    "library",
 )
-HEAVY_PACKAGES = {"torch", "transformers", "numpy", "scipy", "sklearn", "pyarrow", "pydantic", "sacrebleu"}
+HEAVY_PACKAGES = {
+    "torch", "transformers", "numpy", "scipy", "sklearn", "pyarrow", "pydantic", "sacrebleu", "sqlalchemy",
+}  # fmt: skip
 _PRINT_MODULES = """
 import atexit, sys
 atexit.register(lambda: print(*sys.modules, file=sys.stderr))
@@ -87,7 +90,10 @@ def test_errors_of_our_own_are_one_line_and_exit_code_1(tmp_path: Path) -> None:
     completed = invoke(tmp_path, "run", "runs/x-1", "hello")
     assert completed.code == 1
     assert completed.stdout == ""
-    assert completed.stderr == "Error: runs/x-1: no run here (no run.json); make one with: tuningfork tune\n"
+    assert completed.stderr == (
+        "Error: runs/x-1: no run here (no run.json); make one with: tuningfork tune; and there is no library "
+        "at library that could hold a prompt of this name\n"
+    )
 
 
 def test_unknown_command_is_a_usage_error(tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def test_json_is_one_object_on_standard_output(model: Path, tmp_path: Path) -> N
     write_rows(tmp_path / "tickets.jsonl", TICKETS)
     completed = invoke(tmp_path, "tune", "tickets.jsonl", "--model", model, "--json", *QUICK)
     printed = json.loads(completed.stdout)
-    assert printed == {"path": "runs/tickets-1", "result": result_of(tmp_path / "runs" / "tickets-1")}
+    result = result_of(tmp_path / "runs" / "tickets-1")
+    assert printed == {"path": "runs/tickets-1", "result": result, "version": "tickets@1"}
     assert "Data      " in completed.stderr
 
 

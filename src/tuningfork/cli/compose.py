@@ -1,21 +1,26 @@
 """`tuningfork compose`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from tuningfork.cli.options import DeviceOption, JsonOption, MovedModelOption, TrustOption
+from tuningfork.cli.options import DeviceOption, JsonOption, MovedModelOption, TrustOption, takes
+from tuningfork.cli.registering import REGISTERING, Registering
+from tuningfork.cli.run_names import run_path
 from tuningfork.errors import PromptError
 from tuningfork.types import Combine, Composition
 
 
+@takes(REGISTERING)
 def compose(
     how: Annotated[
         Composition,
         typer.Argument(metavar="HOW", help="concatenate, average, or ensemble (they answer together)."),
     ],
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of one base model.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders or versions, of one base model.")
+    ],
     task: Annotated[Path, typer.Option("--task", help="Task file whose test rows the result is proven on.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run folder to make.")],
     weights: Annotated[
@@ -36,9 +41,12 @@ def compose(
     ] = None,
     as_json: JsonOption = False,
     trust_code: TrustOption = False,
+    **settings: Any,
 ) -> None:
     """Make a new prompt of finished ones, without training, and prove it on a task's test rows."""
     shares = None if weights is None else _shares(weights)
+    registering = Registering.of(settings)
+    paths = [run_path(run, registering.library) for run in runs]
     from rich.console import Console
 
     from tuningfork.cli.progress import ProgressSink
@@ -47,7 +55,7 @@ def compose(
     from tuningfork.tasks.task import load_task
 
     request = Request(
-        how, runs, load_task(task), weights=shares, combine=combine, model=model, device=device, dtype=dtype
+        how, paths, load_task(task), weights=shares, combine=combine, model=model, device=device, dtype=dtype
     )
     console = Console(stderr=as_json)
     with ProgressSink(console) as sink:
@@ -55,7 +63,10 @@ def compose(
             plan_composition(request, sink=sink)
             return
         folder = compose_runs(request, output, sink=sink)
-    print_run(console, folder, as_json=as_json)
+    # Beside the parts, if they are folders: the new one may lie anywhere.
+    beside = paths[0].parent if paths[0] == Path(runs[0]) else Path("runs")
+    version = registering.register(folder.path, runs=beside)
+    print_run(console, folder, version, as_json=as_json)
 
 
 def _shares(text: str) -> list[float]:

@@ -2,9 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
 
 import typer
 
@@ -24,11 +21,10 @@ from tuningfork.cli import (
     tune,
     tune_shared,
 )
+from tuningfork.cli.interrupts import telling_of_interrupts
+from tuningfork.cli.library.commands import app as library_app
 from tuningfork.errors import TuningForkError
 from tuningfork.models.process import keep_freed_memory, let_waiting_threads_sleep
-
-_INTERRUPTED = 130
-"""Exit code of a process that was stopped by Ctrl-C: 128 and the signal's number."""
 
 app = typer.Typer(
     name="tuningfork",
@@ -58,18 +54,6 @@ def _options(
     pass
 
 
-def _telling_of_interrupts(command: Callable[..., None]) -> Callable[..., None]:
-    @wraps(command)
-    def told(*arguments: Any, **options: Any) -> None:
-        try:
-            command(*arguments, **options)
-        except KeyboardInterrupt:
-            typer.echo("Interrupted", err=True)
-            raise typer.Exit(_INTERRUPTED) from None
-
-    return told
-
-
 for name, command in (
     ("init", init.init),
     ("tune", tune.tune),
@@ -86,7 +70,8 @@ for name, command in (
     ("demo", demo.demo),
     ("doctor", doctor.doctor),
 ):
-    app.command(name)(_telling_of_interrupts(command))
+    app.command(name)(telling_of_interrupts(command))
+app.add_typer(library_app)
 
 
 def main() -> None:

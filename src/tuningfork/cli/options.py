@@ -20,6 +20,9 @@ MovedModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Where the run's base model lies now, if it has moved.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or another torch device.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run folder, or a version in the library: reply@production.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 SkipOption = Annotated[
     bool,

@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from tuningfork.cli.library.options import LibraryOption
 from tuningfork.cli.options import DeviceOption, MovedModelOption, SkipOption
+from tuningfork.cli.run_names import run_path
 from tuningfork.errors import DataError
 from tuningfork.types import Combine
 
 
 def predict(
-    run_or_source: Annotated[str, typer.Argument(metavar="[RUN]", help="Run folder; none with --prompts.")],
+    run_or_source: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="Run folder, or a version; none with --prompts.")
+    ],
     source: Annotated[
         str | None,
         typer.Argument(
@@ -24,7 +28,7 @@ def predict(
     ] = None,
     prompts: Annotated[
         str | None,
-        typer.Option("--prompts", help="Run folders that answer together, between commas: RUN_A,RUN_B."),
+        typer.Option("--prompts", help="Runs or versions that answer together, between commas: RUN_A,RUN_B."),
     ] = None,
     combine: Annotated[
         Combine | None,
@@ -34,10 +38,11 @@ def predict(
     ] = None,
     model: MovedModelOption = None,
     device: DeviceOption = "auto",
+    library: LibraryOption = None,
     skip_bad_rows: SkipOption = False,
 ) -> None:
     """Answer every row of a file; each row comes back with a prediction."""
-    run_paths, rows = _runs_and_rows(run_or_source, source, prompts)
+    runs, rows = _runs_and_rows(run_or_source, source, prompts)
     if output is not None and output.suffix != ".jsonl":
         raise DataError(f"{output}: predictions are written as .jsonl; give a name that ends so")
     from rich.console import Console
@@ -50,7 +55,8 @@ def predict(
     started = time.perf_counter()
     console = Console(stderr=True)
     with ProgressSink(console) as sink:
-        loaded = load_runs(run_paths, combine=combine, model=model, device=device, sink=sink)
+        paths = [run_path(run, library) for run in runs]
+        loaded = load_runs(paths, combine=combine, model=model, device=device, sink=sink)
         lines = loaded.predict_file(rows, skip_bad_rows=skip_bad_rows, sink=sink)
         if output is None:
             for line in lines:

@@ -1,17 +1,18 @@
 """`tuningfork run`."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tuningfork.cli.options import DeviceOption, JsonOption, MovedModelOption, pairs
+from tuningfork.cli.library.options import LibraryOption
+from tuningfork.cli.options import DeviceOption, JsonOption, MovedModelOption, RunArgument, pairs
+from tuningfork.cli.run_names import run_path
 from tuningfork.errors import DataError
 
 
 def run(
-    run_path: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    run_name: RunArgument,
     text: Annotated[str | None, typer.Argument(help="The input; read from standard input if '-'.")] = None,
     variables: Annotated[
         list[str] | None,
@@ -19,9 +20,10 @@ def run(
     ] = None,
     model: MovedModelOption = None,
     device: DeviceOption = "auto",
+    library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Answer one input with the prompt of a run."""
+    """Answer one input with the prompt of a run, or of a version in the library."""
     given = pairs(variables, "--input")
     if (text is None) == (not given):
         raise DataError(
@@ -29,9 +31,10 @@ def run(
         )
     if text == "-":
         text = typer.get_text_stream("stdin").read().strip()
+    path = run_path(run_name, library)
     from tuningfork.recipes.loaded_run import load_run
 
-    prediction = load_run(run_path, model=model, device=device).answer(text if text is not None else given)
+    prediction = load_run(path, model=model, device=device).answer(text if text is not None else given)
     if as_json:
         typer.echo(json.dumps(prediction.fields(), ensure_ascii=False))
         return

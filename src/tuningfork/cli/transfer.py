@@ -3,11 +3,14 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tuningfork.cli.options import JsonOption, ModelOption, MovedModelOption
+from tuningfork.cli.library.options import LibraryOption
+from tuningfork.cli.options import JsonOption, ModelOption, MovedModelOption, RunArgument, takes
+from tuningfork.cli.registering import REGISTERING, Registering
+from tuningfork.cli.run_names import run_path
 from tuningfork.errors import FormatError
 
 
@@ -20,7 +23,7 @@ class FormatName(StrEnum):
 
 
 def export_command(
-    run_path: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    run_name: RunArgument,
     place: Annotated[
         Path | None, typer.Argument(metavar="OUT", help="Folder to write (peft, caikit), or file (npy).")
     ] = None,
@@ -38,6 +41,7 @@ def export_command(
         ),
     ] = None,
     model: MovedModelOption = None,
+    library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the soft prompt of a run for another library: a PEFT folder, a NumPy array or caikit's .pt."""
@@ -45,15 +49,17 @@ def export_command(
         raise FormatError("say once where to write: tuningfork export RUN OUT")
     target = place or output
     assert target is not None
+    path = run_path(run_name, library)
     from tuningfork.recipes.transfer import export_run
 
-    written = export_run(run_path, target, model=model, format=format_name.value, peft_type=peft_type)
+    written = export_run(path, target, model=model, format=format_name.value, peft_type=peft_type)
     if as_json:
         typer.echo(json.dumps({"path": str(written), "format": format_name.value}))
         return
     typer.echo(_how_to_load(written, format_name))
 
 
+@takes(REGISTERING)
 def import_command(
     source: Annotated[
         Path,
@@ -72,8 +78,10 @@ def import_command(
         typer.Option("--task-index", "--task-id", help="Which task of a multitask prompt to take.", min=0),
     ] = None,
     as_json: JsonOption = False,
+    **settings: Any,
 ) -> None:
     """Make a run of a soft prompt from another library, to use like one tuned here."""
+    registering = Registering.of(settings)
     from tuningfork.recipes.transfer import import_prompt
     from tuningfork.tasks.task import load_task
 
@@ -85,6 +93,7 @@ def import_command(
         format=format_name.value if format_name else None,
         task_index=task_index,
     )
+    version = registering.register(made.folder.path, runs=runs)
     if as_json:
         described = {
             "path": str(made.folder.path),
@@ -92,12 +101,15 @@ def import_command(
             "origin": made.origin,
             "num_virtual_tokens": made.num_virtual_tokens,
             "warnings": made.warnings,
+            "version": None if version is None else version.reference,
         }
         typer.echo(json.dumps(described))
         return
     for warning in made.warnings:
         typer.echo(f"Note      {warning}", err=True)
     typer.echo(f"Saved     {made.folder.path}")
+    if version is not None:
+        typer.echo(f"Version   {version.reference} in the library")
     typer.echo(f'Try       tuningfork run {made.folder.path} "..."')
 
 

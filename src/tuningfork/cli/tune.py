@@ -19,6 +19,8 @@ from tuningfork.cli.options import (
     TrustOption,
     takes,
 )
+from tuningfork.cli.registering import REGISTERING, Registering
+from tuningfork.cli.run_names import run_path
 from tuningfork.errors import TaskError
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ _TRAINING: Mapping[str, tuple[Any, Any]] = {
 """Options that shape the training, by name: type and default."""
 
 
-@takes(_TRAINING)
+@takes({**REGISTERING, **_TRAINING})
 def tune(
     context: typer.Context,
     source: SourceArgument = None,
@@ -103,7 +105,7 @@ def tune(
         _refuse_options_of_the_run(context)
         from tuningfork.cli.tuning import resume_run
 
-        resume_run(resume, as_json=as_json)
+        resume_run(resume, registering=Registering.of(given), as_json=as_json)
         return
     assert source is not None
     _start(source, given)
@@ -111,6 +113,7 @@ def tune(
 
 def _start(source: str, given: dict[str, Any]) -> None:
     options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
+    registering = Registering.of(given)
     columns = (given["inputs"], given["target"])
     task = _task_of(
         source, options, columns=columns, test=given["test"], is_dry_run=is_dry_run, as_json=as_json
@@ -118,7 +121,14 @@ def _start(source: str, given: dict[str, Any]) -> None:
     # Only now: torch and transformers take seconds to load, and wrong data is told at once.
     from tuningfork.cli.tuning import start_run
 
-    start_run(task, options, runs=given["runs"], is_dry_run=is_dry_run, as_json=as_json)
+    start_run(
+        task,
+        options,
+        runs=given["runs"],
+        registering=registering,
+        is_dry_run=is_dry_run,
+        as_json=as_json,
+    )
 
 
 def _options_of(given: dict[str, Any]) -> "TuneOptions":
@@ -135,7 +145,7 @@ def _options_of(given: dict[str, Any]) -> "TuneOptions":
     )
     if fields["start_from"] is not None:
         # A run may be resumed from another folder.
-        fields["start_from"] = str(Path(fields["start_from"]).resolve())
+        fields["start_from"] = str(run_path(fields["start_from"], given["library"]).resolve())
     fields["initializations"] = tuple(given["initializations"] or TuneOptions().initializations)
     return TuneOptions(**fields | {name: tuple(given[name] or ()) for name in several})
 
@@ -177,7 +187,7 @@ def _refuse_options_of_the_run(context: typer.Context) -> None:
         name = parameter.name or ""
         source = context.get_parameter_source(name)
         if (
-            name not in ("resume", "as_json", "trust_code")
+            name not in ("resume", "as_json", "trust_code", *REGISTERING)
             and source is not None
             and source.name == "COMMANDLINE"
         ):

@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 
 from tuningfork.cli.progress import ProgressSink
+from tuningfork.cli.registering import Registering
 from tuningfork.cli.tables import print_predictions, print_result
+from tuningfork.library.contents import VersionRecord
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.recipes import tune as recipe
@@ -18,8 +20,16 @@ from tuningfork.tasks.task import Task
 _SHOWN_ANSWERS = 3
 
 
-def start_run(task: Task, options: TuneOptions, *, runs: Path, is_dry_run: bool, as_json: bool) -> None:
-    """Start a run and print its result.
+def start_run(
+    task: Task,
+    options: TuneOptions,
+    *,
+    runs: Path,
+    registering: Registering,
+    is_dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Start a run, print its result, and register it.
 
     Raises:
         TuningForkError: of the kind that names what is wrong.
@@ -31,23 +41,25 @@ def start_run(task: Task, options: TuneOptions, *, runs: Path, is_dry_run: bool,
             recipe.plan(task, options, sink=sink)
             return
         folder = recipe.tune(task, options, runs_folder=runs, sink=sink)
-    print_run(console, folder, as_json=as_json)
+    print_run(console, folder, registering.register(folder.path, runs=runs), as_json=as_json)
 
 
-def resume_run(path: Path, *, as_json: bool) -> None:
-    """Go on with the run at `path` and print its result."""
+def resume_run(path: Path, *, registering: Registering, as_json: bool) -> None:
+    """Go on with the run at `path`, print its result, and register it."""
     console = Console(stderr=as_json)
     folder = RunFolder.open(path)
     with _naming_how_to_resume(lambda: [path]), ProgressSink(console) as sink:
         recipe.tune(folder.task, folder.record.options, resume=folder, sink=sink)
-    print_run(console, folder, as_json=as_json)
+    version = registering.register(path, runs=path.absolute().parent)
+    print_run(console, folder, version, as_json=as_json)
 
 
-def print_run(console: Console, folder: RunFolder, *, as_json: bool) -> None:
-    """Print a finished run, for people or as one JSON object."""
+def print_run(console: Console, folder: RunFolder, version: VersionRecord | None, *, as_json: bool) -> None:
+    """Print a finished run and the version it became, for people or as one JSON object."""
     result = folder.result
     if as_json:
-        print(json.dumps({"path": str(folder.path), "result": result.model_dump(mode="json")}))
+        described = {"path": str(folder.path), "result": result.model_dump(mode="json")}
+        print(json.dumps(described | {"version": None if version is None else version.reference}))
         return
     console.print()
     print_result(console, result)
@@ -58,7 +70,12 @@ def print_run(console: Console, folder: RunFolder, *, as_json: bool) -> None:
             [result.baseline, result.answer],
             count=_SHOWN_ANSWERS,
         )
-    for line in (f"Saved     {folder.path}", f'Try       tuningfork run {folder.path} "..."'):
+    registered = [] if version is None else [f"Version   {version.reference} in the library"]
+    for line in (
+        f"Saved     {folder.path}",
+        *registered,
+        f'Try       tuningfork run {folder.path} "..."',
+    ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -73,18 +73,11 @@ def move_alias(
     check_alias(request.alias)
     # Everything from here on is decided by what no other writer changes meanwhile.
     lock_rows(connection)
-    prompt = find_prompt(connection, request.name)
-    access.check(connection, request.actor, "move", request.name)
-    if request.overrides_gates:
-        access.check(connection, request.actor, "override", request.name)
-        if not request.reason.strip():
-            raise LibraryError("overriding gates needs a reason: --reason TEXT")
-    current = _alias_row(connection, prompt, request.alias)
-    before = None if current is None else current.number
-    _check_expected(request, before)
+    prompt, current, before = _checked(connection, access, request)
     if request.number == before:
         return MoveOutcome(request, True, before, before, (), None)
     results = _judged(connection, artifacts, prompt, request, before)
+    _keep_results(connection, prompt, request, before, results)
     passed = all(result.passed for result in results)
     if not passed and not request.overrides_gates:
         event = append_event(
@@ -100,6 +93,23 @@ def move_alias(
     payload = _payload(request, before, results)
     event = append_event(connection, kind, request.actor, payload, prompt_id=prompt.id)
     return MoveOutcome(request, True, before, request.number, results, event)
+
+
+def judge_move(
+    connection: Connection, artifacts: ArtifactStore, access: Access, request: MoveRequest
+) -> MoveOutcome:
+    """What `move_alias` would come to now; nothing is written.
+
+    Raises:
+        LibraryError: as `move_alias`, of the same kinds.
+    """
+    check_alias(request.alias)
+    prompt, _, before = _checked(connection, access, request)
+    if request.number == before:
+        return MoveOutcome(request, True, before, before, (), None)
+    results = _judged(connection, artifacts, prompt, request, before)
+    moves = request.overrides_gates or all(result.passed for result in results)
+    return MoveOutcome(request, moves, before, request.number if moves else before, results, None)
 
 
 def history(connection: Connection, name: str, alias: str | None = None) -> list[LibraryEvent]:
@@ -145,6 +155,22 @@ def _alias_row(connection: Connection, prompt: Row[Any], alias: str) -> Row[Any]
     ).first()
 
 
+def _checked(
+    connection: Connection, access: Access, request: MoveRequest
+) -> tuple[Row[Any], Row[Any] | None, int | None]:
+    """The prompt, the row of its alias and where that points, if this may be asked of it."""
+    prompt = find_prompt(connection, request.name)
+    access.check(connection, request.actor, "move", request.name)
+    if request.overrides_gates:
+        access.check(connection, request.actor, "override", request.name)
+        if not request.reason.strip():
+            raise LibraryError("overriding gates needs a reason: --reason TEXT")
+    current = _alias_row(connection, prompt, request.alias)
+    before = None if current is None else current.number
+    _check_expected(request, before)
+    return prompt, current, before
+
+
 def _check_expected(request: MoveRequest, before: int | None) -> None:
     if request.expected_number is not None and request.expected_number != (before or 0):
         found = "nothing" if before is None else f"{request.name}@{before}"
@@ -182,10 +208,22 @@ def _judged(
         current_id=None if current is None else current.id,
         actor=request.actor,
     )
-    results = tuple(judge(move, policy_of(connection, prompt.id, request.alias)))
+    return tuple(judge(move, policy_of(connection, prompt.id, request.alias)))
+
+
+def _keep_results(
+    connection: Connection,
+    prompt: Row[Any],
+    request: MoveRequest,
+    before: int | None,
+    results: Sequence[GateResult],
+) -> None:
+    """Write down what gates said; where none was asked there is nothing to keep."""
+    if request.number is None or request.is_rollback:
+        return
     connection.execute(
         insert(schema.gate_run).values(
-            version_id=row.id,
+            version_id=version_row(connection, prompt, request.number).id,
             alias=request.alias,
             against_number=before,
             passed=all(result.passed for result in results),
@@ -194,7 +232,6 @@ def _judged(
             time=now(),
         )
     )
-    return results
 
 
 def _write(connection: Connection, prompt: Row[Any], request: MoveRequest, current: Row[Any] | None) -> None:

@@ -47,7 +47,7 @@ class Lineage(Record):
     task_hash: str = ""
     base_model: str = ""
     base_weights: str = ""
-    """SHA-256 of the base's weights; empty for words, which stand before any model."""
+    """SHA-256 of the base's weights; empty for words that no run chose, which stand before any model."""
     base_tokenizer: str = ""
     base_chat_template: str = ""
     code_version: str = ""
@@ -114,6 +114,33 @@ class PromptSummary(Record):
     """Of the newest version."""
     aliases: dict[str, int]
     tags: tuple[str, ...] = ()
+
+
+class Comment(Record):
+    """What somebody said of a prompt or of one version; it never changes."""
+
+    number: int | None
+    """Of the version; None is the prompt as a whole."""
+    author: str
+    text: str
+    time: str
+
+
+class PromptPage(Record):
+    """Everything about a prompt that fits on a page."""
+
+    name: str
+    description: str
+    owner: str
+    created: str
+    last_number: int
+    aliases: dict[str, int]
+    tags: tuple[str, ...]
+    versions: tuple[VersionRecord, ...]
+    """The newest first; perhaps not all."""
+    version_tags: dict[int, tuple[str, ...]]
+    comments: tuple[Comment, ...]
+    """The newest first; perhaps not all."""
 
 
 def check_path(path: str) -> None:

@@ -1,6 +1,7 @@
 """Names of prompts, versions and aliases, as they are written: `team/reply`, `reply@3`, `reply@staging`."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from tuningfork.errors import LibraryError
@@ -41,6 +42,11 @@ def read_reference(text: str) -> Reference:
     return Reference(name, alias=version)
 
 
+def name_in(target: str) -> str:
+    """The name of the prompt in `shop/reply` or `shop/reply@3`."""
+    return target.partition("@")[0]
+
+
 def check_name(name: str) -> None:
     """Check that `name` can be that of a prompt.
 
@@ -52,6 +58,14 @@ def check_name(name: str) -> None:
             f"{name!r:.80}: a prompt's name has small letters, digits, '.', '_' and '-', with '/' between "
             f"folders, at most {_LONGEST} characters, such as shop/ticket-routing"
         )
+
+
+def name_from(text: str) -> str:
+    """A name for a prompt that reads like `text`, which may be any."""
+    plain = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
+    parts = (re.sub(r"[^a-z0-9._-]+", "-", part).strip("-._") for part in plain.split("/"))
+    # Cut last, and cleaned again where the cut left a mark at the end.
+    return "/".join(part for part in parts if part)[:_LONGEST].rstrip("-._/") or "prompt"
 
 
 def check_alias(alias: str) -> None:

@@ -290,6 +290,20 @@ class RunFolder:
         path = self.path / _PARTS
         return load_parts(path) if path.is_file() else None
 
+    def prompt_files(self) -> list[str]:
+        """The files of the chosen prompt, as paths in this folder.
+
+        Raises:
+            RunError: if the run has not chosen one yet.
+        """
+        record, names = self._prompt_record(), [_PROMPT]
+        if record.kind != "text":
+            names += [_SOFT_PROMPT, *([_PARTS] if (self.path / _PARTS).is_file() else [])]
+        names += [Path(member.file).name for member in record.members]
+        if record.adapter is not None:
+            names += [f"{_ADAPTER}/{path.name}" for path in self.adapter_path.iterdir() if path.is_file()]
+        return sorted(set(names))
+
     def save_predictions(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write what each way of prompting answered on the test split."""
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]

@@ -102,6 +102,39 @@ def read_version(connection: Connection, prompt: Row[Any], row: Row[Any]) -> Ver
     )
 
 
+def newest_like(
+    connection: Connection,
+    name: str,
+    *,
+    kind: Kind | None = None,
+    text: str | None = None,
+    content_hash: str | None = None,
+) -> int | None:
+    """The number of the newest version of a prompt that is so; None if there is none, or no such prompt."""
+    columns = schema.version.c
+    wanted = (
+        select(columns.number)
+        .join(schema.prompt, schema.prompt.c.id == columns.prompt_id)
+        .where(schema.prompt.c.name == name, columns.revoked.is_(None))
+    )
+    for column, value in ((columns.kind, kind), (columns.text, text), (columns.content_hash, content_hash)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    return connection.scalar(wanted.order_by(columns.number.desc()).limit(1))
+
+
+def file_sizes(connection: Connection, version: VersionRecord) -> dict[str, int]:
+    """How many bytes each file of a version has, by its path."""
+    hashes = set(version.content.files.values())
+    rows = connection.execute(
+        select(schema.artifact.c.sha256, schema.artifact.c.num_bytes).where(
+            schema.artifact.c.sha256.in_(hashes)
+        )
+    )
+    sizes = {row.sha256: row.num_bytes for row in rows}
+    return {path: sizes[sha256] for path, sha256 in version.content.files.items()}
+
+
 def add_prompt(connection: Connection, name: str, *, owner: str, description: str) -> Row[Any]:
     """The row of the prompt called `name`, made if there is none."""
     found = connection.execute(select(schema.prompt).where(schema.prompt.c.name == name)).first()

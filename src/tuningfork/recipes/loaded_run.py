@@ -18,6 +18,7 @@ from tuningfork.evaluation.ensemble import Member
 from tuningfork.evaluation.evaluate import Prediction
 from tuningfork.evaluation.tagging import ensemble_for
 from tuningfork.events import EventSink, Notice, NullSink
+from tuningfork.library.places import LibraryPlace
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import MemberRecord, PromptRecord
 from tuningfork.models.artefacts import SoftPrompt
@@ -25,6 +26,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.arrangement import arrange, row_format
 from tuningfork.recipes.environment import identity_of
+from tuningfork.recipes.open_version import find_run
 from tuningfork.recipes.task_file import columns_of
 from tuningfork.types import Combine
 
@@ -163,18 +165,24 @@ class LoadedRun:
 
 
 def load_run(
-    path: str | Path, *, model: str | None = None, device: str = "auto", sink: EventSink | None = None
+    path: str | Path,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    library: LibraryPlace | None = None,
+    sink: EventSink | None = None,
 ) -> LoadedRun:
-    """Load the prompt of the run at `path` together with its base model.
+    """Load the prompt of the run at `path`, or of the version that it names, with its base model.
 
-    `model` says where the base model lies now, if it has moved; what must be the same are its weights,
-    tokenizer and chat template.
+    A text where nothing lies, such as `shop/reply@production`, is the name of a version in `library`, by
+    default the one that the environment names, or the folder `library`. `model` says where the base model
+    lies now, if it has moved; what must be the same are its weights, tokenizer and chat template.
 
     Raises:
         RunError: if there is no such run, or it has chosen no prompt.
         ModelError: if the base model cannot be loaded or is another one.
     """
-    return load_runs([path], model=model, device=device, sink=sink)
+    return load_runs([path], model=model, device=device, library=library, sink=sink)
 
 
 def load_runs(
@@ -183,16 +191,17 @@ def load_runs(
     combine: Combine | None = None,
     model: str | None = None,
     device: str = "auto",
+    library: LibraryPlace | None = None,
     sink: EventSink | None = None,
 ) -> LoadedRun:
-    """Load the prompts of the runs at `paths`, which answer together, with their common base model.
+    """Load the prompts of the runs or versions at `paths`, which answer together, with their base model.
 
     Raises:
         RunError: if there is no such run, or one has chosen no prompt.
         ModelError: if the base model cannot be loaded or is another one.
         PromptError: if the runs do not answer the same question, or cannot be combined by `combine`.
     """
-    folder, *others = [RunFolder.open(Path(path)) for path in paths]
+    folder, *others = [find_run(path, library) for path in paths]
     for opened in (folder, *others):
         opened.check_own_task()
     record = folder.record.model
@@ -205,7 +214,9 @@ def load_runs(
         announce=lambda message: report.emit(Notice(message)),
     )
     for each in (folder, *others):
-        changed = identity_of(each.record.model).differences(base.identity())
+        # Words that nothing was learned for are bound to no base.
+        is_bound = bool(each.record.model.weights)
+        changed = identity_of(each.record.model).differences(base.identity()) if is_bound else []
         if changed:
             raise ModelError(
                 f"{base.name}: not the base model that {each.path} was tuned for (other "

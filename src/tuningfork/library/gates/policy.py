@@ -20,7 +20,7 @@ DEFAULT_POLICIES: Mapping[str, Mapping[str, Settings]] = {
 """Gates of aliases that nobody has set a policy for; other aliases have none."""
 
 
-def policy_of(connection: Connection, prompt_id: int, alias: str) -> Mapping[str, Settings]:
+def policy_of(connection: Connection, prompt_id: int | None, alias: str) -> Mapping[str, Settings]:
     """The gates of an alias with their settings: its prompt's own, else that of all prompts, else ours."""
     found = connection.execute(
         select(schema.policy.c.gates)

@@ -1,0 +1,1 @@
+"""`tuningfork library`: one file for each of its commands."""

@@ -1,0 +1,128 @@
+"""Lists: the prompts of a library a page at a time, and everything about one prompt on a page."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+
+from tuningfork.library import schema
+from tuningfork.library.annotations import comments_of, tags_of
+from tuningfork.library.contents import Kind, PromptPage, PromptSummary
+from tuningfork.library.versions import find_prompt, read_version
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which prompts are wanted: those for which all that is set holds."""
+
+    folder: str | None = None
+    """`shop` and `shop/` are the same; folders in it count."""
+    tag: str | None = None
+    """Of the prompt, or of any of its versions."""
+    kind: Kind | None = None
+    """Of the newest version."""
+    alias: str | None = None
+    """That points somewhere."""
+
+
+def list_prompts(
+    connection: Connection, wanted: Filter, *, limit: int = 50, after: str | None = None
+) -> list[PromptSummary]:
+    """At most `limit` prompts in the order of their names, those behind the name `after`."""
+    prompt, version = schema.prompt.c, schema.version.c
+    newest = and_(version.prompt_id == prompt.id, version.number == prompt.last_number)
+    rows = connection.execute(
+        select(schema.prompt, version.kind)
+        .join(schema.version, newest)
+        .where(*_conditions(wanted), *([] if after is None else [prompt.name > after]))
+        .order_by(prompt.name)
+        .limit(limit)
+    ).all()
+    keys = [row.id for row in rows]
+    aliases: dict[int, dict[str, int]] = defaultdict(dict)
+    tags: dict[int, list[str]] = defaultdict(list)
+    points = connection.execute(
+        select(schema.alias)
+        .where(schema.alias.c.prompt_id.in_(keys), schema.alias.c.number.is_not(None))
+        .order_by(schema.alias.c.name)
+    )
+    for alias in points:
+        aliases[alias.prompt_id][alias.name] = alias.number
+    tagged = connection.execute(
+        select(schema.tag.c.prompt_id, schema.tag.c.tag)
+        .where(schema.tag.c.prompt_id.in_(keys), schema.tag.c.number == 0)
+        .order_by(schema.tag.c.tag)
+    )
+    for tag in tagged:
+        tags[tag.prompt_id].append(tag.tag)
+    return [
+        PromptSummary(
+            name=row.name,
+            description=row.description,
+            owner=row.owner,
+            created=row.created,
+            last_number=row.last_number,
+            kind=row.kind,
+            aliases=aliases[row.id],
+            tags=tuple(tags[row.id]),
+        )
+        for row in rows
+    ]
+
+
+def prompt_page(connection: Connection, name: str, *, limit: int = 20) -> PromptPage:
+    """A prompt with its `limit` newest versions, their tags, and as many comments, the newest first.
+
+    Raises:
+        LibraryError: if there is no such prompt.
+    """
+    prompt = find_prompt(connection, name)
+    rows = connection.execute(
+        select(schema.version)
+        .where(schema.version.c.prompt_id == prompt.id)
+        .order_by(schema.version.c.number.desc())
+        .limit(limit)
+    ).all()
+    aliases = connection.execute(
+        select(schema.alias.c.name, schema.alias.c.number)
+        .where(schema.alias.c.prompt_id == prompt.id, schema.alias.c.number.is_not(None))
+        .order_by(schema.alias.c.name)
+    )
+    versions = tuple(read_version(connection, prompt, row) for row in rows)
+    return PromptPage(
+        name=prompt.name,
+        description=prompt.description,
+        owner=prompt.owner,
+        created=prompt.created,
+        last_number=prompt.last_number,
+        aliases={row.name: row.number for row in aliases},
+        tags=tags_of(connection, prompt.id),
+        versions=versions,
+        version_tags={
+            version.number: found
+            for version in versions
+            if (found := tags_of(connection, prompt.id, version.number))
+        },
+        comments=tuple(comments_of(connection, prompt.id, limit=limit)),
+    )
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    prompt, conditions = schema.prompt.c, []
+    if wanted.folder is not None:
+        folder = wanted.folder.rstrip("/") + "/"
+        inside = prompt.folder.startswith(folder, autoescape=True)
+        conditions.append(or_(prompt.folder == folder, inside))
+    if wanted.kind is not None:
+        conditions.append(schema.version.c.kind == wanted.kind)
+    if wanted.tag is not None:
+        tag = schema.tag.c
+        conditions.append(exists().where(tag.prompt_id == prompt.id, tag.tag == wanted.tag))
+    if wanted.alias is not None:
+        alias = schema.alias.c
+        conditions.append(
+            exists().where(
+                alias.prompt_id == prompt.id, alias.name == wanted.alias, alias.number.is_not(None)
+            )
+        )
+    return conditions
