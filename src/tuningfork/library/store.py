@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from tuningfork.atomic import replacing
 from tuningfork.errors import GateError, LibraryError
@@ -34,13 +34,14 @@ from tuningfork.library.contents import (
     check_path,
 )
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
+from tuningfork.library.exchange.keys import PublicKey
 from tuningfork.library.gates.policy import add_policy, policy_of
 from tuningfork.library.listing import Filter, list_prompts, prompt_page
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, name_in, read_reference
+from tuningfork.library.registration import add_registered
+from tuningfork.library.trust import end_trust, trust, trusted_keys
 from tuningfork.library.versions import (
-    add_prompt,
-    add_version,
     file_sizes,
     find_prompt,
     newest_like,
@@ -133,27 +134,19 @@ class Library:
         sizes = {content.files[path]: len(found) for path, found in files.items()}
         with writing(self.engine) as connection:
             self.access.check(connection, author, "register", name)
-            prompt = add_prompt(connection, name, owner=author, description=description)
-            newest = self._newest(connection, prompt)
-            if newest is not None and (newest.content_hash, newest.lineage) == (content.hash, lineage):
-                return newest
-            if parent is not None:
-                version_row(connection, prompt, parent)
-            number = add_version(
-                connection, prompt, content, lineage, sizes=sizes, author=author, parent=parent, note=note
+            registered, is_new = add_registered(
+                connection,
+                name,
+                content,
+                lineage,
+                sizes=sizes,
+                author=author,
+                parent=parent,
+                note=note,
+                description=description,
             )
-            payload = {
-                "prompt": name,
-                "number": number,
-                "content_hash": content.hash,
-                "files": content.files,
-                "lineage": lineage.model_dump(mode="json"),
-                "parent": parent,
-                "note": note,
-            }
-            chain.append_event(connection, "version registered", author, payload, prompt_id=prompt.id)
-            registered = read_version(connection, prompt, version_row(connection, prompt, number))
-        self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
+        if is_new:
+            self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
         return registered
 
     def get(self, reference: str) -> VersionRecord:
@@ -407,7 +400,29 @@ class Library:
         with reading(self.engine) as connection:
             return chain.head(connection)
 
-    def _newest(self, connection: Connection, prompt: Any) -> VersionRecord | None:
-        if not prompt.last_number:
-            return None
-        return read_version(connection, prompt, version_row(connection, prompt, prompt.last_number))
+    def trusted_keys(self) -> list[PublicKey]:
+        """Whose signatures on bundles count here, by their names."""
+        with reading(self.engine) as connection:
+            return sorted(trusted_keys(connection).values(), key=lambda key: (key.name, key.text))
+
+    def trust(self, key: PublicKey, *, actor: str) -> None:
+        """Have signatures of `key` count from now on, under its name.
+
+        Raises:
+            LibraryError: if it has no name.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, actor, "administer", "")
+            trust(connection, key, actor=actor)
+
+    def end_trust(self, key: PublicKey, *, actor: str) -> None:
+        """Have signatures of `key` no longer count; what was imported with it stays.
+
+        Raises:
+            LibraryError: if it was not trusted.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, actor, "administer", "")
+            end_trust(connection, key, actor=actor)

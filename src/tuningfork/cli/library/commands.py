@@ -7,7 +7,10 @@ import typer
 from tuningfork.cli.interrupts import telling_of_interrupts
 from tuningfork.cli.library.comment import comment
 from tuningfork.cli.library.describe import describe
+from tuningfork.cli.library.exporting import export
 from tuningfork.cli.library.files import check_out
+from tuningfork.cli.library.importing import import_
+from tuningfork.cli.library.keygen import keygen
 from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
 from tuningfork.cli.library.policy import policy
@@ -15,6 +18,7 @@ from tuningfork.cli.library.register import register
 from tuningfork.cli.library.revoke import revoke
 from tuningfork.cli.library.show import history, show
 from tuningfork.cli.library.tag import tag, untag
+from tuningfork.cli.library.trust import trust
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_prompts,
@@ -30,6 +34,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "revoke": revoke,
     "policy": policy,
     "check-out": check_out,
+    "export": export,
+    "import": import_,
+    "keygen": keygen,
+    "trust": trust,
 }
 
 app = typer.Typer(
