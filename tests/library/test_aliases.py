@@ -173,3 +173,54 @@ def test_whoever_fails_behind_the_move_takes_it_back(tickets: Library) -> None:
     with pytest.raises(ZeroDivisionError):
         move_and_fail()
     assert tickets.history(NAME) == []
+
+
+def test_judging_says_what_moving_would_and_writes_nothing(tickets: Library) -> None:
+    unknown = add(tickets, tensors=b"4", lineage=Lineage(origin="tune"))
+    before = tickets.head()
+    tried = {
+        number: tickets.try_move(MoveRequest(NAME, "production", number, "ann"), only_judges=True)
+        for number in (1, unknown.number)
+    }
+    overridden = MoveRequest(NAME, "production", 4, "ann", "fire", overrides_gates=True)
+    assert tickets.try_move(overridden, only_judges=True).moved
+    assert tickets.head() == before
+    with reading(tickets.engine) as connection:
+        assert connection.execute(select(schema.gate_run)).all() == []
+        assert connection.execute(select(schema.alias)).all() == []
+    for number, outcome in tried.items():
+        really = tickets.try_move(MoveRequest(NAME, "production", number, "ann"))
+        assert (outcome.moved, outcome.results) == (really.moved, really.results)
+        if really.moved:
+            tickets.try_move(MoveRequest(NAME, "production", None, "ann"))
+    assert [outcome.moved for outcome in tried.values()] == [True, False]
+
+
+def test_judging_asks_what_moving_asks(tickets: Library) -> None:
+    tickets.revoke(f"{NAME}@3", actor="ann", reason="leaks")
+
+    def tried(**fields: object) -> MoveOutcome:
+        known: dict[str, object] = {"name": NAME, "alias": "staging", "number": 1, "actor": "ann"}
+        request = MoveRequest(**known | fields)  # type: ignore[arg-type]
+        return tickets.try_move(request, only_judges=True)
+
+    for fields, error, message in (
+        ({"expected_number": 2}, ConflictError, "expected to point to"),
+        ({"number": 3}, LibraryError, "was revoked"),
+        ({"number": 9}, LibraryError, "its versions are 1 to 3"),
+        ({"alias": "latest"}, LibraryError, "cannot be moved"),
+        ({"overrides_gates": True}, LibraryError, "needs a reason"),
+    ):
+        with pytest.raises(error, match=message):
+            tried(**fields)
+
+
+def test_what_gates_said_is_kept_once_for_each_move(tickets: Library) -> None:
+    move(tickets, 1, "production")
+    move(tickets, 2, "production")
+    tickets.roll_back(NAME, "production", actor="ann")
+    move(tickets, None, "production")
+    with reading(tickets.engine) as connection:
+        runs = connection.execute(select(schema.gate_run).order_by(schema.gate_run.c.id)).all()
+    assert [(run.against_number, run.passed) for run in runs] == [(None, True), (1, True)]
+    assert [result["gate"] for result in runs[0].results] == ["contract", "known_data"]

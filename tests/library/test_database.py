@@ -62,3 +62,9 @@ def test_a_server_that_is_not_there_is_told_in_one_line() -> None:
     with pytest.raises(LibraryError, match="cannot be used") as caught, reading(engine):
         pass
     assert "secret" not in str(caught.value)
+
+
+def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    with pytest.raises(LibraryError, match="taken: no folder for a library can be made here"):
+        open_database(database_url(tmp_path / "taken"))

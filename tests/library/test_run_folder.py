@@ -212,3 +212,15 @@ def test_runs_of_before_still_load(folder: RunFolder) -> None:
     assert folder.result.answer == "tuned prompt"
     assert folder.load_prompt()[0] == prompt_record("soft")
     assert folder.load_members() == []
+
+
+def test_files_of_the_prompt_are_those_it_is_read_from(folder: RunFolder) -> None:
+    with pytest.raises(RunError, match="no prompt has been chosen yet"):
+        folder.prompt_files()
+    folder.save_prompt(prompt_record("soft"), SOFT, FrozenTokens(1))
+    assert folder.prompt_files() == ["prompt.json", "prompt.parts.safetensors", "prompt.safetensors"]
+    folder.save_members(prompt_record("soft"), [(prompt_record("soft"), SOFT)] * 2, "mean")
+    assert "prompt-2.safetensors" in folder.prompt_files()
+    # What was chosen before may still lie there.
+    folder.save_prompt(prompt_record("text"), None)
+    assert folder.prompt_files() == ["prompt.json"]

@@ -2,6 +2,7 @@ import pytest
 
 from tests.library.prompts import CONTRACT, LINEAGE, add, content_of
 from tuningfork.errors import LibraryError
+from tuningfork.library.canonical import hash_bytes
 from tuningfork.library.database import reading, writing
 from tuningfork.library.naming import read_reference
 from tuningfork.library.store import Library
@@ -9,7 +10,9 @@ from tuningfork.library.versions import (
     add_artifact,
     add_prompt,
     add_version,
+    file_sizes,
     find_prompt,
+    newest_like,
     number_of,
     read_version,
     version_row,
@@ -60,3 +63,29 @@ def test_an_alias_that_points_to_nothing_says_what_there_is(library: Library) ->
             number_of(connection, prompt, read_reference("shop/tickets"))
         with pytest.raises(LibraryError, match="its versions are 1 to 1"):
             version_row(connection, prompt, 2)
+
+
+def test_the_newest_version_that_is_so(library: Library) -> None:
+    first = add(library, text="Say.")
+    add(library, tensors=b"2", text="Tell.")
+    third = add(library, tensors=b"3", text="Say.")
+    add(library, name="other", tensors=b"4", text="Ask.")
+    with reading(library.engine) as connection:
+        assert newest_like(connection, "shop/tickets") == 3
+        assert newest_like(connection, "shop/tickets", text="Tell.") == 2
+        assert newest_like(connection, "shop/tickets", text="Say.", kind="soft") == 3
+        assert newest_like(connection, "shop/tickets", content_hash=first.content_hash) == 1
+        assert newest_like(connection, "shop/tickets", text="Ask.") is None
+        assert newest_like(connection, "shop/tickets", kind="text") is None
+        assert newest_like(connection, "nothing") is None
+    library.revoke(third.reference, actor="ann", reason="leaks")
+    assert library.newest_like("shop/tickets", text="Say.") == 1
+
+
+def test_sizes_of_files_by_their_paths(library: Library) -> None:
+    files = {"a": b"12345", "b/c": b"", "d": b"12345"}
+    content = content_of(files={path: hash_bytes(found) for path, found in files.items()})
+    made = library.register("shop/x", content, files, LINEAGE, author="ann")
+    with reading(library.engine) as connection:
+        assert file_sizes(connection, made) == {"a": 5, "b/c": 0, "d": 5}
+    assert library.file_sizes(add(library)) == {"prompt.safetensors": 7}

@@ -155,13 +155,13 @@ def test_a_folder_in_place_of_a_version_is_never_followed(
 ) -> None:
     made = register_run(library, finished.path, author="ann")
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "mine").write_text("kept", encoding="utf-8")
+    # Even if it holds the version: it may hold another thing tomorrow.
+    check_out_to(library, made, elsewhere)
     cache_folder().mkdir(parents=True)
     (cache_folder() / made.content_hash).symlink_to(elsewhere)
     opened = open_version(library, "classification@1")
     assert not opened.path.is_symlink()
-    assert [path.name for path in elsewhere.iterdir()] == ["mine"]
+    assert RunFolder.open(elsewhere).load_prompt()[0] == opened.load_prompt()[0]
 
 
 def test_what_is_missing_in_the_library_leaves_nothing_behind(finished: RunFolder, library: Library) -> None:

@@ -12,6 +12,13 @@ from tuningfork.cli.run_names import run_path
 from tuningfork.errors import DataError
 from tuningfork.types import Combine
 
+CombineOption = Annotated[
+    Combine | None,
+    typer.Option(
+        "--combine", help="How several answer: mean of labels' probabilities (default there), or vote."
+    ),
+]
+
 
 def predict(
     run_or_source: Annotated[
@@ -30,12 +37,7 @@ def predict(
         str | None,
         typer.Option("--prompts", help="Runs or versions that answer together, between commas: RUN_A,RUN_B."),
     ] = None,
-    combine: Annotated[
-        Combine | None,
-        typer.Option(
-            "--combine", help="How several answer: mean of labels' probabilities (default there), or vote."
-        ),
-    ] = None,
+    combine: CombineOption = None,
     model: MovedModelOption = None,
     device: DeviceOption = "auto",
     library: LibraryOption = None,

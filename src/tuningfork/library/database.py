@@ -50,10 +50,17 @@ def open_database(url: URL) -> Engine:
     disk; a writer takes its lock when it begins, and waits for up to a minute.
 
     Raises:
+        LibraryError: if the folder cannot be made.
         MissingDependencyError: if the driver of PostgreSQL is not installed.
     """
     if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
-        os.makedirs(os.path.dirname(str(url.database)) or ".", exist_ok=True)
+        folder = os.path.dirname(str(url.database)) or "."
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(
+                f"{folder}: no folder for a library can be made here ({error.strerror}); name another"
+            ) from error
     try:
         engine = create_engine(url, **_engine_options(url))
     except (ModuleNotFoundError, NoSuchModuleError) as error:

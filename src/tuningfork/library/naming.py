@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
 
 def name_from(text: str) -> str:
     """A name for a prompt that reads like `text`, which may be any."""
-    plain = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", text).casefold().encode("ascii", "ignore").decode()
     parts = (re.sub(r"[^a-z0-9._-]+", "-", part).strip("-._") for part in plain.split("/"))
     # Cut last, and cleaned again where the cut left a mark at the end.
     return "/".join(part for part in parts if part)[:_LONGEST].rstrip("-._/") or "prompt"

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from tuningfork.atomic import replacing
 from tuningfork.errors import GateError, LibraryError
 from tuningfork.events import EventSink, Notice, NullSink
-from tuningfork.library import annotations, chain, schema
+from tuningfork.library import chain, schema
 from tuningfork.library.access import Access, OpenAccess
 from tuningfork.library.aliases import (
     MoveOutcome,
@@ -23,28 +23,17 @@ from tuningfork.library.aliases import (
 )
 from tuningfork.library.artifacts import ArtifactStore, open_artifacts
 from tuningfork.library.canonical import hash_bytes, now
-from tuningfork.library.contents import (
-    Comment,
-    Content,
-    Kind,
-    Lineage,
-    PromptPage,
-    PromptSummary,
-    VersionRecord,
-    check_path,
-)
+from tuningfork.library.catalogue import Catalogue
+from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
 from tuningfork.library.exchange.keys import PublicKey
 from tuningfork.library.gates.policy import add_policy, policy_of
-from tuningfork.library.listing import Filter, list_prompts, prompt_page
 from tuningfork.library.migrations.upgrade import upgrade
-from tuningfork.library.naming import check_alias, check_name, name_in, read_reference
+from tuningfork.library.naming import check_alias, check_name, read_reference
 from tuningfork.library.registration import add_registered
 from tuningfork.library.trust import end_trust, trust, trusted_keys
 from tuningfork.library.versions import (
-    file_sizes,
     find_prompt,
-    newest_like,
     number_of,
     read_version,
     version_row,
@@ -53,7 +42,7 @@ from tuningfork.library.versions import (
 ARTIFACTS_FOLDER = "artifacts"
 
 
-class Library:
+class Library(Catalogue):
     """A library of prompts; every method that writes is one transaction.
 
     Bytes are written before the rows that name them, so a crash in between leaves bytes that nothing names
@@ -176,18 +165,6 @@ class Library:
             ).all()
             return [read_version(connection, prompt, row) for row in rows]
 
-    def newest_like(
-        self,
-        name: str,
-        *,
-        kind: Kind | None = None,
-        text: str | None = None,
-        content_hash: str | None = None,
-    ) -> int | None:
-        """The number of the newest version of a prompt that is so; None if there is none, or no prompt."""
-        with reading(self.engine) as connection:
-            return newest_like(connection, name, kind=kind, text=text, content_hash=content_hash)
-
     def files(self, version: VersionRecord) -> Iterator[tuple[str, bytes]]:
         """The files of a version with their paths, each checked against its hash.
 
@@ -296,79 +273,6 @@ class Library:
             payload = {"prompt": version.prompt, "number": version.number, "reason": reason, "revoked": when}
             chain.append_event(connection, "version revoked", actor, payload, prompt_id=prompt.id)
             return version.model_copy(update={"revoked": when})
-
-    def prompts(
-        self, wanted: Filter | None = None, *, limit: int = 50, after: str | None = None
-    ) -> list[PromptSummary]:
-        """At most `limit` prompts in the order of their names, those behind the name `after`."""
-        with reading(self.engine) as connection:
-            return list_prompts(connection, wanted or Filter(), limit=limit, after=after)
-
-    def page(self, name: str, *, limit: int = 20) -> PromptPage:
-        """A prompt with its `limit` newest versions and comments.
-
-        Raises:
-            LibraryError: if there is no such prompt.
-        """
-        with reading(self.engine) as connection:
-            return prompt_page(connection, name, limit=limit)
-
-    def file_sizes(self, version: VersionRecord) -> dict[str, int]:
-        """How many bytes each file of a version has, by its path."""
-        with reading(self.engine) as connection:
-            return file_sizes(connection, version)
-
-    def tag(self, target: str, *tags: str, actor: str) -> None:
-        """Tag a prompt (`shop/reply`) or one version (`shop/reply@3`).
-
-        Raises:
-            LibraryError: if there is no such prompt or version, or a tag is none.
-            AccessError: if the actor may not do this.
-        """
-        with writing(self.engine) as connection:
-            self.access.check(connection, actor, "register", name_in(target))
-            for tag in tags:
-                annotations.add_tag(connection, target, tag)
-
-    def untag(self, target: str, *tags: str, actor: str) -> None:
-        """Take tags away from a prompt or one version.
-
-        Raises:
-            LibraryError: if there is no such prompt or version, or it does not have a tag.
-            AccessError: if the actor may not do this.
-        """
-        with writing(self.engine) as connection:
-            self.access.check(connection, actor, "register", name_in(target))
-            for tag in tags:
-                annotations.remove_tag(connection, target, tag)
-
-    def comment(self, target: str, text: str, *, author: str) -> Comment:
-        """Say something of a prompt or of one version, for good.
-
-        Raises:
-            LibraryError: if there is no such prompt or version, or nothing is said.
-            AccessError: if the author may not read it.
-        """
-        with writing(self.engine) as connection:
-            self.access.check(connection, author, "read", name_in(target))
-            return annotations.add_comment(connection, target, text, author=author)
-
-    def describe(
-        self, name: str, *, actor: str, description: str | None = None, owner: str | None = None
-    ) -> None:
-        """Change the description of a prompt, or to whom it belongs; both are in the chain of events.
-
-        Raises:
-            LibraryError: if there is no such prompt.
-            AccessError: if the actor may not do this.
-        """
-        with writing(self.engine) as connection:
-            if description is not None:
-                self.access.check(connection, actor, "register", name)
-                annotations.change_description(connection, name, description, actor=actor)
-            if owner is not None:
-                self.access.check(connection, actor, "administer", name)
-                annotations.change_owner(connection, name, owner, actor=actor)
 
     def policy(self, name: str | None, alias: str) -> Mapping[str, Any]:
         """The gates that guard an alias of a prompt or, without a name, of all, with their settings.

@@ -1,0 +1,103 @@
+"""What is in a library and what people say of it, as methods: lists, pages, tags, comments, owners."""
+
+from sqlalchemy import Engine
+
+from tuningfork.library import annotations
+from tuningfork.library.access import Access
+from tuningfork.library.contents import Comment, Kind, PromptPage, PromptSummary, VersionRecord
+from tuningfork.library.database import reading, writing
+from tuningfork.library.listing import Filter, list_prompts, prompt_page
+from tuningfork.library.naming import name_in
+from tuningfork.library.versions import file_sizes, newest_like
+
+
+class Catalogue:
+    """The part of a library that finds prompts and describes them; versions and aliases are the store's."""
+
+    engine: Engine
+    access: Access
+
+    def prompts(
+        self, wanted: Filter | None = None, *, limit: int = 50, after: str | None = None
+    ) -> list[PromptSummary]:
+        """At most `limit` prompts in the order of their names, those behind the name `after`."""
+        with reading(self.engine) as connection:
+            return list_prompts(connection, wanted or Filter(), limit=limit, after=after)
+
+    def page(self, name: str, *, limit: int = 20) -> PromptPage:
+        """A prompt with its `limit` newest versions and comments.
+
+        Raises:
+            LibraryError: if there is no such prompt.
+        """
+        with reading(self.engine) as connection:
+            return prompt_page(connection, name, limit=limit)
+
+    def file_sizes(self, version: VersionRecord) -> dict[str, int]:
+        """How many bytes each file of a version has, by its path."""
+        with reading(self.engine) as connection:
+            return file_sizes(connection, version)
+
+    def tag(self, target: str, *tags: str, actor: str) -> None:
+        """Tag a prompt (`shop/reply`) or one version (`shop/reply@3`).
+
+        Raises:
+            LibraryError: if there is no such prompt or version, or a tag is none.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, actor, "register", name_in(target))
+            for tag in tags:
+                annotations.add_tag(connection, target, tag)
+
+    def untag(self, target: str, *tags: str, actor: str) -> None:
+        """Take tags away from a prompt or one version.
+
+        Raises:
+            LibraryError: if there is no such prompt or version, or it does not have a tag.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, actor, "register", name_in(target))
+            for tag in tags:
+                annotations.remove_tag(connection, target, tag)
+
+    def comment(self, target: str, text: str, *, author: str) -> Comment:
+        """Say something of a prompt or of one version, for good.
+
+        Raises:
+            LibraryError: if there is no such prompt or version, or nothing is said.
+            AccessError: if the author may not read it.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, author, "read", name_in(target))
+            return annotations.add_comment(connection, target, text, author=author)
+
+    def describe(
+        self, name: str, *, actor: str, description: str | None = None, owner: str | None = None
+    ) -> None:
+        """Change the description of a prompt, or to whom it belongs; both are in the chain of events.
+
+        Raises:
+            LibraryError: if there is no such prompt.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            if description is not None:
+                self.access.check(connection, actor, "register", name)
+                annotations.change_description(connection, name, description, actor=actor)
+            if owner is not None:
+                self.access.check(connection, actor, "administer", name)
+                annotations.change_owner(connection, name, owner, actor=actor)
+
+    def newest_like(
+        self,
+        name: str,
+        *,
+        kind: Kind | None = None,
+        text: str | None = None,
+        content_hash: str | None = None,
+    ) -> int | None:
+        """The number of the newest version of a prompt that is so; None if there is none, or no prompt."""
+        with reading(self.engine) as connection:
+            return newest_like(connection, name, kind=kind, text=text, content_hash=content_hash)
