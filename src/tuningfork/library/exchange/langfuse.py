@@ -48,6 +48,11 @@ class LangfuseRegistry:
             )
         self._server = Server(address, login=(keys[0], keys[1]), allows_insecure=allows_insecure)
 
+    @property
+    def place(self) -> str:
+        """The address of the server."""
+        return self._server.address
+
     def close(self) -> None:
         """Let go of the connection."""
         self._server.close()

@@ -64,6 +64,11 @@ class MlflowRegistry:
             allows_insecure=allows_insecure,
         )
 
+    @property
+    def place(self) -> str:
+        """The address of the server."""
+        return self._server.address
+
     def close(self) -> None:
         """Let go of the connection."""
         self._server.close()

@@ -62,6 +62,10 @@ class Registry(Protocol):
 
     kind: str
 
+    @property
+    def place(self) -> str:
+        """Where it is, as lineage names it."""
+
     def close(self) -> None:
         """Let go of the connection."""
 
