@@ -15,7 +15,8 @@ from tuningfork.library.chain import FIRST_HASH, event_hash
 from tuningfork.library.contents import Content, Contract, Figure, Kind, Lineage
 from tuningfork.library.database import writing
 from tuningfork.library.naming import folder_of
-from tuningfork.library.store import REGISTERED, Library
+from tuningfork.library.registration import REGISTERED
+from tuningfork.library.store import Library
 from tuningfork.library.word_index import index_prompts
 
 VERSIONS_EACH = 10
@@ -139,7 +140,7 @@ class _Filling:
         self._add(schema.version, **row)
         for path, sha256 in files.items():
             self._add(schema.version_artifact, version_id=self.num_versions, path=path, sha256=sha256)
-        payload = {
+        payload: dict[str, Any] = {
             "prompt": name,
             "number": number,
             "content_hash": content.hash,
@@ -164,7 +165,7 @@ class _Filling:
             actor="ann",
             time=now(),
         )
-        payload = {
+        payload: dict[str, Any] = {
             "prompt": name,
             "alias": alias,
             "before": None,

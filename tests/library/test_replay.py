@@ -6,8 +6,9 @@ from tests.library.prompts import add
 from tuningfork.library.aliases import MoveRequest
 from tuningfork.library.chain import append_event
 from tuningfork.library.database import reading, writing
+from tuningfork.library.registration import REGISTERED
 from tuningfork.library.replay import Expected, replay, wrong_aliases, wrong_prompts, wrong_revocations
-from tuningfork.library.store import REGISTERED, Library
+from tuningfork.library.store import Library
 
 
 def replayed(library: Library) -> tuple[Expected, list[str]]:
@@ -22,8 +23,8 @@ def test_events_say_what_rows_must_be(library: Library) -> None:
         add(library, tensors=b"%d" % number)
     add(library, "bank/reply")
     for number in (1, 2):
-        library.move_alias(MoveRequest("shop/tickets", "production", number, "ann"))
-    library.roll_back("shop/tickets", "production", actor="ann")
+        library.move_alias(MoveRequest("shop/tickets", "canary", number, "ann"))
+    library.roll_back("shop/tickets", "canary", actor="ann")
     library.move_alias(MoveRequest("bank/reply", "staging", 1, "ann"))
     library.move_alias(MoveRequest("bank/reply", "staging", None, "ann"))
     library.revoke("shop/tickets@3", actor="ann", reason="bias")
@@ -32,7 +33,7 @@ def test_events_say_what_rows_must_be(library: Library) -> None:
     assert problems == []
     assert expected.last_numbers == {1: 3, 2: 1}
     found = {place: (told.number, told.generation) for place, told in expected.pointers.items()}
-    assert found == {(1, "production"): (1, 3), (2, "staging"): (None, 2)}
+    assert found == {(1, "canary"): (1, 3), (2, "staging"): (None, 2)}
     assert set(expected.revoked) == {(1, 3)}
     assert expected.described == {2: {"owner": "ben"}}
     with reading(library.engine) as connection:

@@ -16,8 +16,9 @@ from tuningfork.library.aliases import MOVED, REFUSED, REMOVED, ROLLED_BACK
 from tuningfork.library.contents import Content
 from tuningfork.library.naming import folder_of
 from tuningfork.library.problems import Problem
+from tuningfork.library.registration import REGISTERED
 from tuningfork.library.replay_people import ExpectedPeople
-from tuningfork.library.store import POLICY_SET, REGISTERED, REVOKED
+from tuningfork.library.store import POLICY_SET, REVOKED
 from tuningfork.library.versions import content_in
 
 _BATCH = 500

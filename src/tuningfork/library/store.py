@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from tuningfork.atomic import replacing
 from tuningfork.errors import GateError, LibraryError
@@ -28,15 +28,16 @@ from tuningfork.library.canonical import hash_bytes, now
 from tuningfork.library.catalogue import Catalogue
 from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
+from tuningfork.library.exchange.keys import PublicKey
 from tuningfork.library.gates.policy import add_policy, policy_of
 from tuningfork.library.governance import Governance
 from tuningfork.library.keys import Keys
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
 from tuningfork.library.people import People
+from tuningfork.library.registration import add_registered
+from tuningfork.library.trust import end_trust, trust, trusted_keys
 from tuningfork.library.versions import (
-    add_prompt,
-    add_version,
     find_prompt,
     number_of,
     read_version,
@@ -45,7 +46,7 @@ from tuningfork.library.versions import (
 )
 
 ARTIFACTS_FOLDER = "artifacts"
-REGISTERED, REVOKED, POLICY_SET = "version registered", "version revoked", "policy set"
+REVOKED, POLICY_SET = "version revoked", "policy set"
 """Kinds of events."""
 
 
@@ -158,21 +159,22 @@ class Library(Catalogue, Governance):
             # Numbers of versions are given out one by one, and no garbage is collected meanwhile.
             lock_rows(connection)
             self.access.check(connection, author, "register", name)
-            prompt = add_prompt(connection, name, owner=author, description=description)
-            newest = self._newest(connection, prompt)
-            if newest is not None and (newest.content_hash, newest.lineage) == (content.hash, lineage):
-                return newest
-            if parent is not None:
-                version_row(connection, prompt, parent)
-            number = add_version(
-                connection, prompt, content, lineage, sizes=sizes, author=author, parent=parent, note=note
+            registered, is_new = add_registered(
+                connection,
+                name,
+                content,
+                lineage,
+                sizes=sizes,
+                author=author,
+                parent=parent,
+                note=note,
+                description=description,
             )
             for path, sha256 in content.files.items():
                 if not self.artifacts.has(sha256):
                     self.artifacts.put(files[path])
-            registered = read_version(connection, prompt, version_row(connection, prompt, number))
-            chain.append_event(connection, REGISTERED, author, _told(registered), prompt_id=prompt.id)
-        self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
+        if is_new:
+            self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
         return registered
 
     def get(self, reference: str) -> VersionRecord:
@@ -364,21 +366,29 @@ class Library(Catalogue, Governance):
             return version
         return self.get(version.reference)
 
-    def _newest(self, connection: Connection, prompt: Any) -> VersionRecord | None:
-        if not prompt.last_number:
-            return None
-        return read_version(connection, prompt, version_row(connection, prompt, prompt.last_number))
+    def trusted_keys(self) -> list[PublicKey]:
+        """Whose signatures on bundles count here, by their names."""
+        with reading(self.engine) as connection:
+            return sorted(trusted_keys(connection).values(), key=lambda key: (key.name, key.text))
 
+    def trust(self, key: PublicKey, *, actor: str) -> None:
+        """Have signatures of `key` count from now on, under its name.
 
-def _told(version: VersionRecord) -> Mapping[str, Any]:
-    """What the event of a new version says; words stand in its row, and their hash here."""
-    return {
-        "prompt": version.prompt,
-        "number": version.number,
-        "content_hash": version.content_hash,
-        "files": version.content.files,
-        "lineage": version.lineage.model_dump(mode="json"),
-        "parent": version.parent,
-        "note": version.note,
-        "created": version.created,
-    }
+        Raises:
+            LibraryError: if it has no name.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, actor, "administer", "")
+            trust(connection, key, actor=actor)
+
+    def end_trust(self, key: PublicKey, *, actor: str) -> None:
+        """Have signatures of `key` no longer count; what was imported with it stays.
+
+        Raises:
+            LibraryError: if it was not trusted.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, actor, "administer", "")
+            end_trust(connection, key, actor=actor)

@@ -10,9 +10,12 @@ from tuningfork.cli.library.comment import comment
 from tuningfork.cli.library.dataset import app as dataset_app
 from tuningfork.cli.library.describe import describe
 from tuningfork.cli.library.evidence import app as evidence_app
+from tuningfork.cli.library.exporting import export
 from tuningfork.cli.library.files import check_out
 from tuningfork.cli.library.gc import collect_garbage
+from tuningfork.cli.library.importing import import_
 from tuningfork.cli.library.key import app as key_app
+from tuningfork.cli.library.keygen import keygen
 from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
 from tuningfork.cli.library.permit import forbid, permit
@@ -23,6 +26,7 @@ from tuningfork.cli.library.search import search
 from tuningfork.cli.library.serve_key import serve_key
 from tuningfork.cli.library.show import history, show
 from tuningfork.cli.library.tag import tag, untag
+from tuningfork.cli.library.trust import trust
 from tuningfork.cli.library.user import app as user_app
 from tuningfork.cli.library.verify import verify
 
@@ -48,6 +52,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "permit": permit,
     "forbid": forbid,
     "serve-key": serve_key,
+    "export": export,
+    "import": import_,
+    "keygen": keygen,
+    "trust": trust,
 }
 
 app = typer.Typer(

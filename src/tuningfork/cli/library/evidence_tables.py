@@ -20,9 +20,9 @@ def print_evidence(
     sets = {one.sha256: one for one in datasets}
     if as_json:
         listed = [record.model_dump(mode="json") for record in records]
-        for record in listed:
-            known = sets.get(record["dataset"] or "")
-            record["frozen"] = known is not None and known.frozen is not None
+        for fields in listed:
+            known = sets.get(fields["dataset"] or "")
+            fields["frozen"] = known is not None and known.frozen is not None
         print(json.dumps({"evidence": listed}))
         return
     if not records:
