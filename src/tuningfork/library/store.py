@@ -26,6 +26,8 @@ from tuningfork.library.canonical import hash_bytes, now
 from tuningfork.library.catalogue import Catalogue
 from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
+from tuningfork.library.diff import diff_versions
+from tuningfork.library.differences import VersionDiff
 from tuningfork.library.gates.policy import add_policy, policy_of
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
@@ -250,6 +252,20 @@ class Library(Catalogue):
         """
         with reading(self.engine) as connection:
             return history(connection, name, alias)
+
+    def diff(self, before: str, after: str) -> VersionDiff:
+        """What the version that `after` names now has other than that which `before` names.
+
+        Raises:
+            LibraryError: if there is no such version, or a file with learned numbers is missing or damaged.
+        """
+        old, new = self.get(before), self.get(after)
+        sizes = {
+            version.content.files[path]: size
+            for version in (old, new)
+            for path, size in self.file_sizes(version).items()
+        }
+        return diff_versions(old, new, sizes=sizes, read=self.artifacts.get)
 
     def revoke(self, reference: str, *, actor: str, reason: str) -> VersionRecord:
         """Take a version out of use for good: no alias can move to it any more.

@@ -7,6 +7,7 @@ import typer
 from tuningfork.cli.interrupts import telling_of_interrupts
 from tuningfork.cli.library.comment import comment
 from tuningfork.cli.library.describe import describe
+from tuningfork.cli.library.diff import diff
 from tuningfork.cli.library.files import check_out
 from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
@@ -19,6 +20,7 @@ from tuningfork.cli.library.tag import tag, untag
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_prompts,
     "show": show,
+    "diff": diff,
     "register": register,
     "promote": promote,
     "rollback": rollback,
