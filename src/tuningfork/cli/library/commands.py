@@ -16,15 +16,19 @@ from tuningfork.cli.library.register import register
 from tuningfork.cli.library.revoke import revoke
 from tuningfork.cli.library.show import history, show
 from tuningfork.cli.library.tag import tag, untag
+from tuningfork.cli.library.timeline import timeline
+from tuningfork.cli.library.tree import tree
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_prompts,
     "show": show,
     "diff": diff,
+    "tree": tree,
     "register": register,
     "promote": promote,
     "rollback": rollback,
     "history": history,
+    "timeline": timeline,
     "tag": tag,
     "untag": untag,
     "comment": comment,
