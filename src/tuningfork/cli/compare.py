@@ -72,7 +72,7 @@ _SETTINGS: Mapping[str, tuple[Any, Any]] = {name: TRAINING[name] for name in _SH
         ],
         5,
     ),
-    "max_steps": (training.StepsOption, 60),
+    "max_steps": (training.StepsOption, 40),
 }
 """Options of `tune` that are the same for all contestants. Each searches learning rates of its own.
 

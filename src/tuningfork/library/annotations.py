@@ -7,10 +7,12 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from tuningfork.errors import LibraryError
 from tuningfork.library import schema
+from tuningfork.library.access import has_people
 from tuningfork.library.canonical import now
 from tuningfork.library.chain import append_event
 from tuningfork.library.contents import Comment
 from tuningfork.library.naming import check_name, read_reference
+from tuningfork.library.people import find_person
 from tuningfork.library.versions import find_prompt, number_of, version_row
 
 _TAG = re.compile(r"[a-z0-9][a-z0-9._:=-]*")
@@ -100,11 +102,13 @@ def change_owner(connection: Connection, name: str, owner: str, *, actor: str) -
     """Have a prompt belong to somebody else.
 
     Raises:
-        LibraryError: if there is no such prompt, or nobody is named.
+        LibraryError: if there is no such prompt, or nobody is named, or nobody that the library knows.
     """
     if not owner.strip():
         raise LibraryError(f"{name}: name an owner, found an empty text")
     prompt = find_prompt(connection, name)
+    if has_people(connection) and find_person(connection, owner).disabled is not None:
+        raise LibraryError(f"{name}: {owner} was disabled, and can own nothing")
     if prompt.owner != owner:
         _change(connection, prompt, "owner changed", actor, owner=owner)
 

@@ -3,7 +3,7 @@
 from sqlalchemy import Engine
 
 from tuningfork.library import annotations
-from tuningfork.library.access import Access
+from tuningfork.library.access import Access, check_reading
 from tuningfork.library.contents import Comment, Kind, PromptPage, PromptSummary, VersionRecord
 from tuningfork.library.database import reading, writing
 from tuningfork.library.listing import Filter, list_prompts, prompt_page
@@ -33,6 +33,7 @@ class Catalogue:
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             return prompt_page(connection, name, limit=limit)
 
     def file_sizes(self, version: VersionRecord) -> dict[str, int]:
@@ -107,7 +108,7 @@ class Catalogue:
                 self.access.check(connection, actor, "register", name)
                 annotations.change_description(connection, name, description, actor=actor)
             if owner is not None:
-                self.access.check(connection, actor, "administer", name)
+                self.access.check(connection, actor, "own", name)
                 annotations.change_owner(connection, name, owner, actor=actor)
 
     def newest_like(
@@ -118,6 +119,11 @@ class Catalogue:
         text: str | None = None,
         content_hash: str | None = None,
     ) -> int | None:
-        """The number of the newest version of a prompt that is so; None if there is none, or no prompt."""
+        """The number of the newest version of a prompt that is so; None if there is none, or no prompt.
+
+        Raises:
+            AccessError: if whoever acts may not register here.
+        """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name, "register")
             return newest_like(connection, name, kind=kind, text=text, content_hash=content_hash)

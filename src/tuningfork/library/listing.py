@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from tuningfork.library import schema
+from tuningfork.library.access import readable
 from tuningfork.library.annotations import comments_of, tags_of
 from tuningfork.library.contents import Kind, PromptPage, PromptSummary
 from tuningfork.library.versions import find_prompt, read_version
@@ -28,13 +29,16 @@ class Filter:
 def list_prompts(
     connection: Connection, wanted: Filter, *, limit: int = 50, after: str | None = None
 ) -> list[PromptSummary]:
-    """At most `limit` prompts in the order of their names, those behind the name `after`."""
+    """At most `limit` prompts in the order of their names, those behind the name `after`.
+
+    Where somebody acts, those of which they may read anything.
+    """
     prompt, version = schema.prompt.c, schema.version.c
     newest = and_(version.prompt_id == prompt.id, version.number == prompt.last_number)
     rows = connection.execute(
         select(schema.prompt, version.kind)
         .join(schema.version, newest)
-        .where(*_conditions(wanted), *([] if after is None else [prompt.name > after]))
+        .where(*_conditions(wanted), *readable(connection), *([] if after is None else [prompt.name > after]))
         .order_by(prompt.name)
         .limit(limit)
     ).all()

@@ -1,6 +1,7 @@
 """The library: prompts of every kind with versions, aliases, evidence and history, in one place."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +12,8 @@ from tuningfork.atomic import replacing
 from tuningfork.errors import GateError, LibraryError
 from tuningfork.events import EventSink, Notice, NullSink
 from tuningfork.library import chain, schema
-from tuningfork.library.access import Access, OpenAccess
+from tuningfork.library.access import Access, RoleAccess, check_reading
+from tuningfork.library.actors import Actor, engine_of
 from tuningfork.library.aliases import (
     MoveOutcome,
     MoveRequest,
@@ -29,8 +31,11 @@ from tuningfork.library.database import database_url, lock_rows, open_database, 
 from tuningfork.library.diff import diff_versions
 from tuningfork.library.differences import VersionDiff
 from tuningfork.library.gates.policy import add_policy, policy_of
+from tuningfork.library.governance import Governance
+from tuningfork.library.keys import Keys
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
+from tuningfork.library.people import People
 from tuningfork.library.versions import (
     add_prompt,
     add_version,
@@ -43,7 +48,7 @@ from tuningfork.library.versions import (
 ARTIFACTS_FOLDER = "artifacts"
 
 
-class Library(Catalogue):
+class Library(Catalogue, Governance):
     """A library of prompts; every method that writes is one transaction.
 
     Bytes are written before the rows that name them, so a crash in between leaves bytes that nothing names
@@ -75,8 +80,10 @@ class Library(Catalogue):
         self.place = shown_url(url)
         self.engine = open_database(url)
         self.artifacts: ArtifactStore = open_artifacts(artifacts)
-        self.access: Access = access or OpenAccess()
+        self.access: Access = access or RoleAccess()
+        self.actor: Actor | None = None
         self._sink = sink or NullSink()
+        self._given: dict[str, str] = {}
         try:
             upgrade(self.engine)
         except BaseException:
@@ -94,6 +101,26 @@ class Library(Catalogue):
     def close(self) -> None:
         """Let go of the database."""
         self.engine.dispose()
+
+    @property
+    def people(self) -> People:
+        """Who may do what; as long as nobody was added, everybody may do everything."""
+        return People(self.engine, self.access)
+
+    @property
+    def keys(self) -> Keys:
+        """By what programs come in."""
+        return Keys(self.engine, self.access)
+
+    def acting(self, actor: Actor) -> Self:
+        """This library as `actor` may use it: reading is checked too, and events name the actor's key.
+
+        Of this one, which anybody holds who can open its files, only what is written is checked, in the name
+        that is claimed. Both share one database; whoever has a key is `library.keys.authenticate(key)`.
+        """
+        view = copy(self)
+        view.engine, view.actor, view._given = engine_of(self.engine, actor), actor, {}
+        return view
 
     def register(
         self,
@@ -152,12 +179,17 @@ class Library(Catalogue):
 
         Raises:
             LibraryError: if there is none.
+            AccessError: if whoever acts may not read it.
         """
         wanted = read_reference(reference)
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, str(wanted))
             prompt = find_prompt(connection, wanted.name)
             row = version_row(connection, prompt, number_of(connection, prompt, wanted))
-            return read_version(connection, prompt, row)
+            version = read_version(connection, prompt, row)
+        if self.actor is not None:
+            self._given[version.reference] = version.content.hash
+        return version
 
     def versions(self, name: str) -> list[VersionRecord]:
         """All versions of a prompt, the oldest first.
@@ -166,6 +198,7 @@ class Library(Catalogue):
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             prompt = find_prompt(connection, name)
             rows = connection.execute(
                 select(schema.version)
@@ -180,8 +213,12 @@ class Library(Catalogue):
         Raises:
             LibraryError: if one is missing or damaged.
         """
-        for path, sha256 in version.content.files.items():
+        for path, sha256 in self._readable(version).content.files.items():
             yield path, self.artifacts.get(sha256)
+
+    def file_sizes(self, version: VersionRecord) -> dict[str, int]:
+        """How many bytes each file of a version has, by its path."""
+        return super().file_sizes(self._readable(version))
 
     def check_out(self, version: VersionRecord, folder: Path) -> None:
         """Write the files of a version into `folder`.
@@ -236,6 +273,7 @@ class Library(Catalogue):
         check_alias(alias)
         with writing(self.engine) as connection:
             lock_rows(connection)
+            self.access.check(connection, actor, "move", f"{name}@{alias}")
             number = earlier_number(connection, name, alias) if to is None else to
             if not has_passed(connection, name, alias, number):
                 raise LibraryError(
@@ -251,6 +289,7 @@ class Library(Catalogue):
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             return history(connection, name, alias)
 
     def diff(self, before: str, after: str) -> VersionDiff:
@@ -304,6 +343,7 @@ class Library(Catalogue):
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name or "")
             prompt_id = None if name is None else find_prompt(connection, name).id
             return policy_of(connection, prompt_id, alias)
 
@@ -325,7 +365,14 @@ class Library(Catalogue):
     def head(self) -> str:
         """The hash of the last event, to be kept elsewhere as proof of all that happened so far."""
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, "")
             return chain.head(connection)
+
+    def _readable(self, version: VersionRecord) -> VersionRecord:
+        """`version` as it was given to whoever acts; else that of its name: anybody can write down a hash."""
+        if self.actor is None or self._given.get(version.reference) == version.content.hash:
+            return version
+        return self.get(version.reference)
 
     def _newest(self, connection: Connection, prompt: Any) -> VersionRecord | None:
         if not prompt.last_number:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from tuningfork.errors import LibraryError
 from tuningfork.library import schema
+from tuningfork.library.access import readable
 from tuningfork.library.canonical import now
 from tuningfork.library.contents import Content, Contract, Kind, Lineage, VersionRecord
 from tuningfork.library.naming import LATEST, Reference, folder_of
@@ -25,7 +26,9 @@ def find_prompt(connection: Connection, name: str) -> Row[Any]:
     found = connection.execute(select(schema.prompt).where(schema.prompt.c.name == name)).first()
     if found is not None:
         return found
-    names = list(connection.scalars(select(schema.prompt.c.name).limit(_MOST_NAMES)))
+    # Names that whoever acts may not read are not told.
+    wanted = select(schema.prompt.c.name).where(*readable(connection)).limit(_MOST_NAMES)
+    names = list(connection.scalars(wanted))
     close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}?" if close else "list them with: tuningfork library list"
     raise LibraryError(f"{name}: there is no such prompt in the library; {hint}")

@@ -15,7 +15,7 @@ from tuningfork.data.rows import RawRow
 from tuningfork.data.word_tags import read_words
 from tuningfork.errors import ContextLengthError, DataError, ModelError, PromptError
 from tuningfork.evaluation.ensemble import Ensemble, Member
-from tuningfork.evaluation.evaluate import Prediction
+from tuningfork.evaluation.evaluate import Evaluation, Prediction
 from tuningfork.evaluation.tagging import ensemble_for
 from tuningfork.events import EventSink, Notice, NullSink
 from tuningfork.library.places import LibraryPlace
@@ -121,6 +121,14 @@ class LoadedRun:
         waiting = iter(examples)
         while chunk := list(islice(waiting, _ROWS_PER_CHUNK)):
             yield from self._ensemble.predict(chunk)
+
+    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
+        """Score the answers to `examples`, each with at least one target, by the metric of the task.
+
+        Raises:
+            TaskError: if the metric is a function of the user's that fails on a row.
+        """
+        return self._ensemble.evaluate(examples)
 
     def predict_file(
         self, source: str, *, skip_bad_rows: bool = False, sink: EventSink | None = None

@@ -5,19 +5,26 @@ from collections.abc import Callable
 import typer
 
 from tuningfork.cli.interrupts import telling_of_interrupts
+from tuningfork.cli.library.approve import approve, withdraw
 from tuningfork.cli.library.comment import comment
+from tuningfork.cli.library.dataset import app as dataset_app
 from tuningfork.cli.library.describe import describe
 from tuningfork.cli.library.diff import diff
+from tuningfork.cli.library.evidence import app as evidence_app
 from tuningfork.cli.library.files import check_out
+from tuningfork.cli.library.key import app as key_app
 from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
+from tuningfork.cli.library.permit import forbid, permit
 from tuningfork.cli.library.policy import policy
 from tuningfork.cli.library.register import register
 from tuningfork.cli.library.revoke import revoke
+from tuningfork.cli.library.serve_key import serve_key
 from tuningfork.cli.library.show import history, show
 from tuningfork.cli.library.tag import tag, untag
 from tuningfork.cli.library.timeline import timeline
 from tuningfork.cli.library.tree import tree
+from tuningfork.cli.library.user import app as user_app
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_prompts,
@@ -26,6 +33,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "tree": tree,
     "register": register,
     "promote": promote,
+    "approve": approve,
+    "withdraw": withdraw,
     "rollback": rollback,
     "history": history,
     "timeline": timeline,
@@ -36,6 +45,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "revoke": revoke,
     "policy": policy,
     "check-out": check_out,
+    "permit": permit,
+    "forbid": forbid,
+    "serve-key": serve_key,
 }
 
 app = typer.Typer(
@@ -46,3 +58,7 @@ app = typer.Typer(
 )
 for name, command in COMMANDS.items():
     app.command(name)(telling_of_interrupts(command))
+app.add_typer(evidence_app)
+app.add_typer(dataset_app)
+app.add_typer(user_app)
+app.add_typer(key_app)
