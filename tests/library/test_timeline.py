@@ -1,5 +1,6 @@
 import pytest
 
+from tests.library.measured import guard_lightly
 from tests.library.prompts import add
 from tuningfork.errors import GateError, LibraryError
 from tuningfork.library.aliases import MoveRequest
@@ -13,6 +14,7 @@ def move(library: Library, alias: str, number: int | None, actor: str = "ann", *
 
 
 def test_times_follow_one_another_without_gaps_or_overlap(library: Library) -> None:
+    guard_lightly(library)
     for tensors in (b"1", b"2", b"3"):
         add(library, tensors=tensors)
     add(library, name="other")

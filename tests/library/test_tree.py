@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.library.measured import guard_lightly
 from tests.library.prompts import LINEAGE, add
 from tuningfork.errors import LibraryError
 from tuningfork.library.aliases import MoveRequest
@@ -60,6 +61,7 @@ def test_versions_with_what_is_said_of_them(library: Library) -> None:
     )
     add(library, tensors=b"3", parent=1)
     add(library, tensors=b"4", parent=3)
+    guard_lightly(library)
     library.move_alias(MoveRequest("shop/tickets", "production", 2, "ann"))
     library.tag("shop/tickets@4", "short", actor="ann")
     library.tag("shop/tickets", "whole", actor="ann")

@@ -48,6 +48,7 @@ class Catalogue:
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             return version_tree(connection, name)
 
     def timeline(self, name: str) -> list[Tenure]:
@@ -57,6 +58,7 @@ class Catalogue:
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             return timeline(connection, name)
 
     def tag(self, target: str, *tags: str, actor: str) -> None:

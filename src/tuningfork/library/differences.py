@@ -95,6 +95,40 @@ class ArtefactDiff(Record):
     """What could not be compared and why, and what to beware of."""
 
 
+class Flip(Record):
+    """A row that one version does better on than the other."""
+
+    row: str
+    """Its hash."""
+    score_before: float
+    score_after: float
+    answer_before: str | None
+    """None where evidence keeps no answers, since they are private."""
+    answer_after: str | None
+    is_critical: bool
+
+
+class MeasuredDifference(Record):
+    """The second version minus the first on rows that both were evaluated on."""
+
+    dataset: str
+    """Hash of the set of rows."""
+    note: str = ""
+    """Why it could not be compared; then nothing else is said."""
+    metric: str = ""
+    num_rows: int = 0
+    before: float | None = None
+    after: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    """Of the 95 % interval."""
+    high: float | None = None
+    verdict: str = ""
+    better: tuple[Flip, ...] = ()
+    """Rows that the second does better on, whichever way the metric points."""
+    worse: tuple[Flip, ...] = ()
+
+
 class VersionDiff(Record):
     """What two versions differ in, the first being `before`."""
 
@@ -114,6 +148,8 @@ class VersionDiff(Record):
     figures: tuple[FigureChange, ...]
     """All of either; equal ones too."""
     artefacts: tuple[ArtefactDiff, ...]
+    measured: tuple[MeasuredDifference, ...] = ()
+    """By stored evidence of both; empty where no set of rows has that."""
 
     @property
     def words_differ(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from copy import copy
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +34,7 @@ from tuningfork.library.differences import VersionDiff
 from tuningfork.library.gates.policy import add_policy, policy_of
 from tuningfork.library.governance import Governance
 from tuningfork.library.keys import Keys
+from tuningfork.library.measured_difference import measured_differences
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
 from tuningfork.library.people import People
@@ -296,7 +298,9 @@ class Library(Catalogue, Governance):
         """What the version that `after` names now has other than that which `before` names.
 
         Raises:
-            LibraryError: if there is no such version, or a file with learned numbers is missing or damaged.
+            LibraryError: if there is no such version, or evidence or a file with learned numbers is missing
+                or damaged.
+            AccessError: if whoever acts may not read one of them.
         """
         old, new = self.get(before), self.get(after)
         sizes = {
@@ -304,7 +308,14 @@ class Library(Catalogue, Governance):
             for version in (old, new)
             for path, size in self.file_sizes(version).items()
         }
-        return diff_versions(old, new, sizes=sizes, read=self.artifacts.get)
+        found = diff_versions(old, new, sizes=sizes, read=self.artifacts.get)
+        measured = measured_differences(
+            self.evidence(old.reference, "evaluation"),
+            self.evidence(new.reference, "evaluation"),
+            partial(self.read_evidence, old.reference),
+            partial(self.read_evidence, new.reference),
+        )
+        return found.model_copy(update={"measured": measured})
 
     def revoke(self, reference: str, *, actor: str, reason: str) -> VersionRecord:
         """Take a version out of use for good: no alias can move to it any more.

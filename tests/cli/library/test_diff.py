@@ -5,6 +5,7 @@ import pytest
 
 from tests.cli.library.conftest import Command
 from tests.library.artefact_bytes import drawn, prefix, saved, saved_vectors
+from tests.library.measured import measure
 from tests.library.prompts import CONTRACT, LINEAGE, add
 from tuningfork.library.store import Library
 
@@ -30,7 +31,7 @@ def test_words_and_what_callers_rely_on(command: Command, soft: None) -> None:
     assert '  labels: ["good", "bad"] -> ["good", "bad", "odd"]' in lines
     assert "breaks    it may answer odd, which callers do not know" in lines
     assert "  seed: 0 -> 1" in lines
-    assert "4 that changed less: --limit 14" in lines
+    assert "4 more: --limit 14" in lines
     assert max(map(len, lines)) <= 80
     back = command("diff", "soft@2", "soft@1").stdout
     assert "Callers of the first can call the second." in back
@@ -68,6 +69,22 @@ def test_words_in_full(command: Command, soft: None, place: Path) -> None:
     short = command("diff", "long@1", "long@2").stdout
     assert " ... same same" in short
     assert "[-one -]{+two +}[x]" in short
+
+
+def test_measured_on_the_same_rows(command: Command, place: Path) -> None:
+    with Library(place / "library") as library:
+        for number, scores in ((1, (1, 0, 0, 1)), (2, (1, 1, 1, 0))):
+            measure(library, library.get(f"shop/tickets@{number}"), scores, critical=(3,))
+    printed = command("diff", "shop/tickets@1", "shop/tickets@2").stdout
+    lines = printed.splitlines()
+    assert any(line.startswith("accuracy 0.500 -> 0.750, difference +0.250 [") for line in lines)
+    assert "flipped   2 better, 1 worse" in lines
+    rows = [line for line in lines if "(not kept)" in line]
+    assert ["worse, critical" in row for row in rows] == [True, False, False]
+    assert "1 -> 0" in rows[0]
+    assert "1 more: --limit 2" in command("diff", "shop/tickets@1", "shop/tickets@2", "-n", "1").stdout
+    described = json.loads(command("diff", "shop/tickets@1", "shop/tickets@2", "--json").stdout)
+    assert described["measured"][0]["difference"] == 0.25
 
 
 def test_equal_contents_and_damaged_numbers_are_said_so(command: Command) -> None:

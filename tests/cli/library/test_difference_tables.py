@@ -52,7 +52,7 @@ def test_tables_fit_80_columns_whatever_is_in_them(
     )
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert "1 that changed less: --limit 3" in lines
+    assert "1 more: --limit 3" in lines
 
 
 def test_values_are_cut_and_hashes_short(capsys: pytest.CaptureFixture[str]) -> None:

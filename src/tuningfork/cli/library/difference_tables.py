@@ -15,6 +15,7 @@ from tuningfork.library.differences import (
     FigureChange,
     FileChange,
     MatrixChange,
+    MeasuredDifference,
     TokenGroup,
     ValueChange,
     VersionDiff,
@@ -55,6 +56,8 @@ def print_diff(diff: VersionDiff, *, limit: int) -> None:
     if diff.figures:
         console.print()
         console.print(_figures(diff.figures))
+    for measured in diff.measured:
+        _print_measured(console, measured, limit)
     for artefact in diff.artefacts:
         _print_artefact(console, artefact, limit)
 
@@ -133,6 +136,38 @@ def _measured(figure: Figure | None) -> str:
     interval = "" if figure.low is None or figure.high is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
     rows = "" if figure.num_rows is None else f", n = {figure.num_rows}"
     return f"{figure.value:.3f}{interval}{rows}"
+
+
+def _print_measured(console: Console, found: MeasuredDifference, limit: int) -> None:
+    """The difference with its interval, then the cases that flipped, the worse ones first."""
+    _say(console, f"\nMeasured on the same rows ({found.dataset[:_SHOWN_HASH]})", style="bold")
+    if found.note:
+        _say(console, f"note      {found.note}", style="yellow")
+        return
+    _say(
+        console,
+        f"{found.metric} {_number(found.before, '{:.3f}')} -> {_number(found.after, '{:.3f}')}, difference "
+        f"{_number(found.difference, '{:+.3f}')} [{_number(found.low, '{:+.3f}')}, "
+        f"{_number(found.high, '{:+.3f}')}], n = {found.num_rows}: {found.verdict}",
+    )
+    _say(console, f"flipped   {len(found.better)} better, {len(found.worse)} worse")
+    if not found.better and not found.worse:
+        return
+    table = _table("row", "", "score", "before", "after")
+    for name, flips in (("worse", found.worse), ("better", found.better)):
+        for flip in flips[:limit]:
+            answers = (_shown_answer(answer) for answer in (flip.answer_before, flip.answer_after))
+            mark = f"{name}, critical" if flip.is_critical else name
+            score = f"{flip.score_before:.3g} -> {flip.score_after:.3g}"
+            table.add_row(*map(Text, (flip.row[:_SHOWN_HASH], mark, score, *answers)))
+    console.print(table)
+    _say_more(console, max(len(found.better), len(found.worse)), limit)
+
+
+def _shown_answer(answer: str | None) -> str:
+    if answer is None:
+        return "(not kept)"
+    return answer if len(answer) <= _LONGEST_VALUE else f"{answer[:_LONGEST_VALUE]}..."
 
 
 def _print_artefact(console: Console, artefact: ArtefactDiff, limit: int) -> None:
@@ -217,7 +252,7 @@ def _most_changed(changes: Sequence[Any], limit: int) -> list[Any]:
 
 def _say_more(console: Console, found: int, limit: int) -> None:
     if found > limit:
-        _say(console, f"{found - limit} that changed less: --limit {found}")
+        _say(console, f"{found - limit} more: --limit {found}")
 
 
 def _number(value: float | None, form: str = "{:.4f}") -> str:
