@@ -51,6 +51,7 @@ def test_forks_are_where_something_else_was_made_too() -> None:
 def test_versions_with_what_is_said_of_them(library: Library) -> None:
     figure = Figure(name="accuracy", value=0.5)
     add(library, name="other", tensors=b"other")
+    library.tag("other@1", "another", actor="ann")
     add(library, note="first")
     add(
         library,
