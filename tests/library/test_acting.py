@@ -27,6 +27,9 @@ ATTEMPTS: dict[str, Attempt] = {
     "page": lambda library, actor, version: library.page(NAME),
     "history": lambda library, actor, version: library.history(NAME),
     "policy": lambda library, actor, version: library.policy(NAME, "production"),
+    "diff": lambda library, actor, version: library.diff(f"{NAME}@1", f"{NAME}@2"),
+    "tree": lambda library, actor, version: library.tree(NAME),
+    "timeline": lambda library, actor, version: library.timeline(NAME),
     "head": lambda library, actor, version: library.head(),
     "move_alias": lambda library, actor, version: library.move_alias(MoveRequest(NAME, "beta", 1, actor)),
     "try_move": lambda library, actor, version: library.try_move(

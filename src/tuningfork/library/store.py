@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from copy import copy
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,10 +29,13 @@ from tuningfork.library.canonical import hash_bytes, now
 from tuningfork.library.catalogue import Catalogue
 from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
+from tuningfork.library.diff import diff_versions
+from tuningfork.library.differences import VersionDiff
 from tuningfork.library.exchange.keys import PublicKey
 from tuningfork.library.gates.policy import add_policy, policy_of
 from tuningfork.library.governance import Governance
 from tuningfork.library.keys import Keys
+from tuningfork.library.measured_difference import measured_differences
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
 from tuningfork.library.people import People
@@ -294,6 +298,29 @@ class Library(Catalogue, Governance):
         with reading(self.engine) as connection:
             check_reading(connection, self.access, name)
             return history(connection, name, alias)
+
+    def diff(self, before: str, after: str) -> VersionDiff:
+        """What the version that `after` names now has other than that which `before` names.
+
+        Raises:
+            LibraryError: if there is no such version, or evidence or a file with learned numbers is missing
+                or damaged.
+            AccessError: if whoever acts may not read one of them.
+        """
+        old, new = self.get(before), self.get(after)
+        sizes = {
+            version.content.files[path]: size
+            for version in (old, new)
+            for path, size in self.file_sizes(version).items()
+        }
+        found = diff_versions(old, new, sizes=sizes, read=self.artifacts.get)
+        measured = measured_differences(
+            self.evidence(old.reference, "evaluation"),
+            self.evidence(new.reference, "evaluation"),
+            partial(self.read_evidence, old.reference),
+            partial(self.read_evidence, new.reference),
+        )
+        return found.model_copy(update={"measured": measured})
 
     def revoke(self, reference: str, *, actor: str, reason: str) -> VersionRecord:
         """Take a version out of use for good: no alias can move to it any more.

@@ -9,6 +9,7 @@ from tuningfork.cli.library.approve import approve, withdraw
 from tuningfork.cli.library.comment import comment
 from tuningfork.cli.library.dataset import app as dataset_app
 from tuningfork.cli.library.describe import describe
+from tuningfork.cli.library.diff import diff
 from tuningfork.cli.library.evidence import app as evidence_app
 from tuningfork.cli.library.exporting import export
 from tuningfork.cli.library.files import check_out
@@ -26,6 +27,8 @@ from tuningfork.cli.library.search import search
 from tuningfork.cli.library.serve_key import serve_key
 from tuningfork.cli.library.show import history, show
 from tuningfork.cli.library.tag import tag, untag
+from tuningfork.cli.library.timeline import timeline
+from tuningfork.cli.library.tree import tree
 from tuningfork.cli.library.trust import trust
 from tuningfork.cli.library.user import app as user_app
 from tuningfork.cli.library.verify import verify
@@ -33,12 +36,15 @@ from tuningfork.cli.library.verify import verify
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_prompts,
     "show": show,
+    "diff": diff,
+    "tree": tree,
     "register": register,
     "promote": promote,
     "approve": approve,
     "withdraw": withdraw,
     "rollback": rollback,
     "history": history,
+    "timeline": timeline,
     "tag": tag,
     "untag": untag,
     "comment": comment,
