@@ -64,8 +64,8 @@ def add(
     if len(given) != 1:
         found = ", ".join(given) or "none"
         raise LibraryError(f"{version}: name one of --rows, --run, --comparison and --file, found {found}")
-    who = actor_name(actor)
     with opened(library, artifacts) as store:
+        who = actor_name(actor, store)
         # An alias may move while rows are answered; the version that it names now is meant.
         reference = store.get(version).reference
         if rows is not None:
@@ -73,7 +73,7 @@ def add(
         else:
             evidence = _read(store, reference, run, comparison, file, contestant, seed)
         made = store.record_evidence(reference, evidence, author=who, dataset_name=test_set or "")
-        sets = {one.sha256: one for one in store.datasets()}
+        sets = {one.sha256: one for one in store.datasets(reference)}
     dataset = None if made.dataset is None else sets[made.dataset]
     if as_json:
         described = made.model_dump(mode="json") | {"reference": reference}
@@ -99,7 +99,8 @@ def show_all(
     from tuningfork.cli.library.evidence_tables import print_evidence
 
     with opened(library, artifacts) as store:
-        print_evidence(store.evidence(version), store.datasets(), as_json=as_json)
+        reference = store.get(version).reference
+        print_evidence(store.evidence(reference), store.datasets(reference), as_json=as_json)
 
 
 def _sources(
