@@ -14,6 +14,8 @@ from tuningfork.cli.library.keygen import keygen
 from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
 from tuningfork.cli.library.policy import policy
+from tuningfork.cli.library.pull import pull
+from tuningfork.cli.library.push import push
 from tuningfork.cli.library.register import register
 from tuningfork.cli.library.revoke import revoke
 from tuningfork.cli.library.show import history, show
@@ -36,6 +38,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check-out": check_out,
     "export": export,
     "import": import_,
+    "push": push,
+    "pull": pull,
     "keygen": keygen,
     "trust": trust,
 }
