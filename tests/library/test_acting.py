@@ -17,6 +17,7 @@ from tuningfork.library.database import reading
 from tuningfork.library.evidence_records import EvidenceRecord
 from tuningfork.library.exchange.keys import PublicKey
 from tuningfork.library.store import Library
+from tuningfork.library.verification import verify
 
 FIRST_EVIDENCE = EvidenceRecord(
     id=1, kind="evaluation", content_hash="", dataset=None, sha256="", summary={}, author="", created=""
@@ -112,6 +113,14 @@ def test_who_may_not_register_leaves_no_bytes(settled: Library) -> None:
         with pytest.raises(AccessError, match=f"{actor} may not register {NAME}"):
             add(view, tensors=b"much of it", author=actor)
     assert {sha256 for sha256, _ in settled.artifacts.hashes()} == before
+
+
+def test_who_may_not_read_the_library_does_not_look_through_it(settled: Library) -> None:
+    for view in (as_person(settled, NOBODY), with_key(settled, ADMIN, "read:shop/*@*")):
+        with pytest.raises(AccessError, match="may not read the library as a whole"):
+            verify(view)
+    assert verify(as_person(settled, VIEWER)).passed
+    assert verify(settled).passed
 
 
 def test_a_view_changes_nothing_for_others(settled: Library) -> None:

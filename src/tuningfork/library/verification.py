@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, text, upda
 from tuningfork.errors import LibraryError
 from tuningfork.events import EventSink, NullSink, StageAdvanced, StageFinished, StageStarted
 from tuningfork.library import schema
+from tuningfork.library.access import check_reading
 from tuningfork.library.artifacts import ArtifactStore
 from tuningfork.library.canonical import now
 from tuningfork.library.chain import append_event, broken_links, head
@@ -79,8 +80,10 @@ def verify(
 
     Raises:
         LibraryError: if the database cannot be read at all.
+        AccessError: if whoever acts may not read the library.
     """
     with reading(library.engine) as connection:
+        check_reading(connection, library.access, "")
         return look_through(connection, library.artifacts, expected_head=expected_head, sink=sink)
 
 

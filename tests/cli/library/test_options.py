@@ -9,16 +9,13 @@ from tuningfork.library.actors import Actor
 from tuningfork.library.store import Library
 
 
-def test_who_acts_is_named_or_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_acts_is_named_or_signed_in_or_the_user(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_in, "system_user", lambda: "os-user")
-    assert options.actor_name(" ann ") == "ann"
-    assert options.actor_name(None) == options.actor_name("") == "os-user"
-
-
-def test_who_signed_in_acts_whoever_the_user_is(place: Path) -> None:
     with Library(place / "library") as library:
-        assert options.actor_name(None, library.acting(Actor("ann"))) == "ann"
-        assert options.actor_name(None, library) == sign_in.system_user()
+        view = library.acting(Actor("ann"))
+        assert options.actor_name(" bob ", library) == options.actor_name("bob", view) == "bob"
+        assert options.actor_name(None, library) == options.actor_name("", library) == "os-user"
+        assert options.actor_name(None, view) == options.actor_name(" ", view) == "ann"
 
 
 def test_library_and_artifacts_are_where_options_or_the_environment_say(

@@ -5,7 +5,10 @@ import pytest
 
 from tests.cli.library.conftest import Command
 from tests.commands import invoke
+from tuningfork.library.chain import events
+from tuningfork.library.database import reading
 from tuningfork.library.sign_in import system_user
+from tuningfork.library.store import Library
 
 
 @pytest.fixture
@@ -85,6 +88,33 @@ def test_the_key_says_who_did_it(peopled: Command, monkeypatch: pytest.MonkeyPat
     assert peopled("promote", "words@1", "--alias", "beta").code == 0
     (event,) = json.loads(peopled("history", "words", "--json").stdout)
     assert event["actor"] == f"bob (key {secret[:11]})"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("trust", f"ed25519:{'A' * 43}=", "--name", "partner"),
+        ("policy", "--alias", "beta", "--set", "gates.yaml"),
+        ("describe", "words", "--description", "Says it."),
+        ("comment", "words", "Why?"),
+        ("gc",),
+        ("verify", "--repair"),
+    ],
+)
+def test_a_key_stands_in_for_nobody(
+    peopled: Command, place: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """Without --actor, whoever has the key acts, and not the user of the system in whose shell it lies."""
+    (place / "gates.yaml").write_text("contract:\n")
+    made = peopled("user", "add", "adam", "--role", "admin", "--key")
+    with Library(place / "library") as library, reading(library.engine) as connection:
+        before = len(list(events(connection)))
+    monkeypatch.setenv("TUNINGFORK_KEY", made.stdout.strip())
+    completed = peopled(*arguments)
+    assert completed.code == 0, completed.stderr
+    with Library(place / "library") as library, reading(library.engine) as connection:
+        actors = {event.actor for event in list(events(connection))[before:]}
+    assert actors <= {f"adam (key {made.stdout[:11]})"}
 
 
 def test_an_unknown_role_is_a_usage_error(peopled: Command) -> None:

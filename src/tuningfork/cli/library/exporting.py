@@ -52,7 +52,7 @@ def export(
         else:
             assert bundle is not None
             request = _Signing(key, signer, unsigned)
-            described = _to_bundle(found, versions, bundle, actor_name(actor), request)
+            described = _to_bundle(found, versions, bundle, actor_name(actor, found), request)
     if as_json:
         typer.echo(json.dumps(described))
         return

@@ -34,5 +34,6 @@ def collect_garbage(
 
     console = Console(stderr=as_json)
     with opened(library, artifacts) as found, ProgressSink(console) as sink:
-        result = collect(found, actor=actor_name(actor), grace_seconds=grace * 60, dry_run=dry_run, sink=sink)
+        who = actor_name(actor, found)
+        result = collect(found, actor=who, grace_seconds=grace * 60, dry_run=dry_run, sink=sink)
     print_collected(result, is_dry_run=dry_run, as_json=as_json)

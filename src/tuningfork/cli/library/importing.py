@@ -54,12 +54,11 @@ def import_(
 ) -> None:
     """Add the versions in a bundle, if it is whole and whoever signed it is trusted; or a PEFT folder."""
     check_one(bundle=bundle, peft=peft)
-    who = actor_name(actor)
     if peft is not None:
         if task is None or dry_run:
             raise LibraryError("a PEFT folder needs a task (--task FILE), and has no --dry-run")
         with opened(library, artifacts, may_make=True) as place:
-            _from_peft(place, peft, task, model, who, name, as_json)
+            _from_peft(place, peft, task, model, actor_name(actor, place), name, as_json)
         return
     from tuningfork.library.bundle import import_bundle
     from tuningfork.library.exchange.keys import read_public_key
@@ -70,7 +69,7 @@ def import_(
         done = import_bundle(
             place,
             bundle,
-            actor=who,
+            actor=actor_name(actor, place),
             name=name,
             also_trusted=key,
             allows_unsigned=allow_unsigned,

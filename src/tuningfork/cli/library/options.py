@@ -56,7 +56,7 @@ def opened(library: str | None, artifacts: str | None, *, may_make: bool = False
     return sign_in(place.open() if may_make else place.open_existing())
 
 
-def actor_name(given: str | None, library: "Library | None" = None) -> str:
+def actor_name(given: str | None, library: "Library") -> str:
     """Who acts: whoever is named, else whoever signed in to the library, else the user of the system.
 
     Raises:
@@ -64,7 +64,7 @@ def actor_name(given: str | None, library: "Library | None" = None) -> str:
     """
     if given is not None and given.strip():
         return given.strip()
-    if library is not None and library.actor is not None:
+    if library.actor is not None:
         return library.actor.name
     from tuningfork.library.sign_in import system_user
 

@@ -76,8 +76,8 @@ def pull(
     from tuningfork.tasks.task import load_task
 
     wanted = None if task is None else load_task(task, imports_code=False)
-    who = actor_name(actor)
     with opened(library, artifacts, may_make=not dry_run) as found:
+        who = actor_name(actor, found)
         if hub is not None:
             request = HubPull(hub, wanted, model, who, name, trust, allow_unsigned, dry_run)
             _tell_of_hub(*request.run(found), as_json=as_json)

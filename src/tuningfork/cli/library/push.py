@@ -61,10 +61,9 @@ def push(
 ) -> None:
     """Send a version to MLflow or Langfuse (words), or to the Hugging Face Hub (any)."""
     check_one(mlflow=mlflow, langfuse=langfuse, hub=hub)
-    who = actor_name(actor)
     if hub is not None:
-        request = HubPush(hub, form.value, key, unsigned, public, who, dry_run)
         with opened(library, artifacts) as found:
+            request = HubPush(hub, form.value, key, unsigned, public, actor_name(actor, found), dry_run)
             _print(request.run(found, version), dry_run, as_json)
         return
     from tuningfork.library.exchange.mlflow import name_there as plain_name
@@ -72,9 +71,10 @@ def push(
     from tuningfork.library.pushing import push_version
 
     own = name_in(version) if mlflow is None else plain_name(name_in(version))
-    how: dict[str, Any] = {"actor": who, "aliases": alias or (), "overrides": force, "dry_run": dry_run}
+    how: dict[str, Any] = {"aliases": alias or (), "overrides": force, "dry_run": dry_run}
     with registry_at(mlflow, langfuse, insecure=insecure) as registry, opened(library, artifacts) as found:
-        record, pushed = push_version(found, registry, version, name_there or own, **how)
+        who = actor_name(actor, found)
+        record, pushed = push_version(found, registry, version, name_there or own, actor=who, **how)
     described = {"version": record.reference, "reference": pushed.reference, "is_new": pushed.is_new}
     _print(described, dry_run, as_json)
 

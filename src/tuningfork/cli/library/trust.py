@@ -37,9 +37,10 @@ def trust(
     found = None if key is None else read_public_key(key)
     with opened(library, artifacts) as place:
         if found is not None and remove:
-            place.end_trust(found, actor=actor_name(actor))
+            place.end_trust(found, actor=actor_name(actor, place))
         elif found is not None:
-            place.trust(PublicKey(found.text, found.name if name is None else name), actor=actor_name(actor))
+            named = PublicKey(found.text, found.name if name is None else name)
+            place.trust(named, actor=actor_name(actor, place))
         keys = place.trusted_keys()
     if as_json:
         typer.echo(json.dumps([{"name": each.name, "key": each.text} for each in keys]))

@@ -49,7 +49,7 @@ def verify(
     with opened(library, artifacts) as found, ProgressSink(console) as sink:
         repairs = []
         if repair:
-            repairs = verification.repair(found, actor=actor_name(actor), source=copy, sink=sink)
+            repairs = verification.repair(found, actor=actor_name(actor, found), source=copy, sink=sink)
         result = verification.verify(found, expected_head=expect, sink=sink)
     print_verification(result, repairs, as_json=as_json)
     if not result.passed:
