@@ -396,6 +396,7 @@ class Library(Catalogue, Governance):
     def trusted_keys(self) -> list[PublicKey]:
         """Whose signatures on bundles count here, by their names."""
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, "")
             return sorted(trusted_keys(connection).values(), key=lambda key: (key.name, key.text))
 
     def trust(self, key: PublicKey, *, actor: str) -> None:
