@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.library.measured import evaluation_of, row_keys
 from tests.library.prompts import FILE, add
 from tests.library.residents import ADMIN, EDITOR, NAME, NOBODY, SECRET, VIEWER, as_person, settle, with_key
 from tuningfork.errors import AccessError, LibraryError
@@ -13,8 +14,12 @@ from tuningfork.library.canonical import hash_bytes
 from tuningfork.library.chain import events
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.database import reading
+from tuningfork.library.evidence_records import EvidenceRecord
 from tuningfork.library.store import Library
 
+FIRST_EVIDENCE = EvidenceRecord(
+    id=1, kind="evaluation", content_hash="", dataset=None, sha256="", summary={}, author="", created=""
+)
 Attempt = Callable[[Library, str, VersionRecord], object]
 ATTEMPTS: dict[str, Attempt] = {
     "register": lambda library, actor, version: add(library, tensors=b"new", author=actor),
@@ -42,6 +47,17 @@ ATTEMPTS: dict[str, Attempt] = {
     "untag": lambda library, actor, version: library.untag(NAME, "new", actor=actor),
     "comment": lambda library, actor, version: library.comment(NAME, "why?", author=actor),
     "describe": lambda library, actor, version: library.describe(NAME, actor=actor, description="new"),
+    "record_evidence": lambda library, actor, version: library.record_evidence(
+        f"{NAME}@1", evaluation_of(version, [1, 1]), author=actor
+    ),
+    "evidence": lambda library, actor, version: library.evidence(f"{NAME}@1"),
+    "read_evidence": lambda library, actor, version: library.read_evidence(f"{NAME}@1", FIRST_EVIDENCE),
+    "add_dataset": lambda library, actor, version: library.add_dataset("new", row_keys(5), author=actor),
+    "freeze_dataset": lambda library, actor, version: library.freeze_dataset(f"{NAME}-test", actor=actor),
+    "datasets": lambda library, actor, version: library.datasets(),
+    "approve": lambda library, actor, version: library.approve(f"{NAME}@1", "beta", actor),
+    "withdraw": lambda library, actor, version: library.withdraw(f"{NAME}@1", "beta", actor),
+    "approvals": lambda library, actor, version: library.approvals(f"{NAME}@1"),
     "people": lambda library, actor, version: library.people.all(actor=actor),
 }
 """Everything that a library can do, by name; `people` and `keys` have tests of their own."""

@@ -34,7 +34,7 @@ def test_evidence_is_kept_with_its_rows_and_told(library: Library) -> None:
     assert library.artifacts.get(made.sha256) == write_evidence(evidence)
     assert (made.kind, made.content_hash, made.author) == ("evaluation", version.content_hash, "bob")
     assert made.dataset == evidence.header.dataset
-    assert made.summary == {"rows": 3, "metric": "accuracy", "mean_row_score": 2 / 3}
+    assert made.summary == {"rows": 3, "accuracy": 2 / 3}
     with reading(library.engine) as connection:
         (event,) = events(connection, kind=RECORDED)
     assert event.actor == "bob"
@@ -54,10 +54,13 @@ def test_its_set_of_rows_becomes_known_but_not_frozen(library: Library) -> None:
     library.record_evidence(version.reference, evaluation_of(version, [1, 0]), author="bob")
     (known,) = library.datasets()
     assert (known.name, known.role, known.num_rows, known.frozen) == ("shop/tickets-test", "test", 2, None)
+    library.record_evidence(version.reference, evaluation_of(version, [1, 0], name="more"), author="bob")
+    assert [one.name for one in library.datasets()] == ["shop/tickets-test", "shop/tickets-test-2"]
     clean = evidence_from(version, "guard", [{"row": key, "is_blocked": False} for key in row_keys(3)])
     library.record_evidence(version.reference, clean, author="bob", dataset_name="harmless")
     assert {(one.name, one.role) for one in library.datasets()} == {
         ("shop/tickets-test", "test"),
+        ("shop/tickets-test-2", "test"),
         ("harmless", "clean"),
     }
 

@@ -159,6 +159,15 @@ def known_dataset(connection: Connection, sha256: str) -> DatasetRecord | None:
     return None if row is None else _record(row)
 
 
+def unused_name(connection: Connection, name: str) -> str:
+    """`name`, or where sets are called so the first of `name-2`, `name-3` that is free."""
+    columns, found, number = schema.dataset.c, name, 1
+    while connection.scalar(select(columns.sha256).where(columns.name == found).limit(1)) is not None:
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
 def list_datasets(connection: Connection) -> list[DatasetRecord]:
     """All sets of rows by name."""
     columns = schema.dataset.c

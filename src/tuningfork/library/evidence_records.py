@@ -13,7 +13,6 @@ from tuningfork.library.chain import append_event
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.datasets import known_dataset
 from tuningfork.library.evidence import (
-    EvaluationRow,
     Evidence,
     EvidenceHeader,
     EvidenceKind,
@@ -21,6 +20,7 @@ from tuningfork.library.evidence import (
     write_evidence,
 )
 from tuningfork.library.run_records import Record
+from tuningfork.library.stored_scores import StoredScores
 from tuningfork.library.versions import add_artifact
 
 RECORDED = "evidence recorded"
@@ -147,11 +147,13 @@ def dataset_name(connection: Connection, sha256: str | None) -> str:
 
 def _summary(evidence: Evidence) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": len(evidence.rows)}
-    if evidence.header.metric is not None:
-        found["metric"] = evidence.header.metric.name
     if evidence.header.kind == "evaluation":
-        rows = evidence.of_kind(EvaluationRow)
-        found["mean_row_score"] = sum(row.score for row in rows) / len(rows)
+        try:
+            scores = StoredScores.of(evidence)
+            found[scores.metric.name] = scores.mean
+        except LibraryError:
+            # It lacks what its metric needs, which gates say in full.
+            pass
     return found
 
 

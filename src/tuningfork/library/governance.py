@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row
 
-from tuningfork.library.access import Access
+from tuningfork.errors import LibraryError
+from tuningfork.library.access import Access, check_reading
 from tuningfork.library.approvals import (
     ApprovalRecord,
     add_approval,
@@ -24,6 +25,7 @@ from tuningfork.library.datasets import (
     keys_file,
     known_dataset,
     list_datasets,
+    unused_name,
 )
 from tuningfork.library.evidence import Evidence, EvidenceKind, write_evidence
 from tuningfork.library.evidence_records import (
@@ -73,7 +75,9 @@ class Governance:
         """
         wanted = read_reference(reference)
         # Told before bytes are written for nothing.
-        check_binding(evidence.header, self._version(reference))
+        with reading(self.engine) as connection:
+            self.access.check(connection, author, "register", wanted.name)
+            check_binding(evidence.header, _found(connection, reference)[2])
         self.artifacts.put(write_evidence(evidence))
         keys = None if evidence.header.dataset is None else keys_file(evidence.keys)
         if keys is not None:
@@ -85,7 +89,9 @@ class Governance:
             dataset = evidence.header.dataset
             if keys is not None and dataset is not None and known_dataset(connection, dataset) is None:
                 role = _ROLES[evidence.header.kind]
-                name = dataset_name or f"{wanted.name}-{role}"
+                if dataset_name:
+                    self.access.check(connection, author, "register", dataset_name)
+                name = dataset_name or unused_name(connection, f"{wanted.name}-{role}")
                 add_dataset(connection, name, keys, role=role, author=author)
             return add_evidence(
                 connection, prompt.id, row.id, version, evidence, summary=summary, author=author
@@ -96,9 +102,10 @@ class Governance:
 
         Raises:
             LibraryError: if there is no such version.
+            AccessError: if whoever acts may not read it.
         """
         with reading(self.engine) as connection:
-            _, row, _ = _found(connection, reference)
+            row, _ = self._read(connection, reference)
             return evidence_of(connection, row.id, kind)
 
     def read_evidence(self, reference: str, record: EvidenceRecord) -> Evidence:
@@ -106,8 +113,15 @@ class Governance:
 
         Raises:
             LibraryError: if they are missing, were changed, or are of another version.
+            AccessError: if whoever acts may not read it.
         """
-        return load_evidence(self.artifacts, record, self._version(reference))
+        with reading(self.engine) as connection:
+            row, version = self._read(connection, reference)
+            # Anybody can write down the hash of a file.
+            known = {one.id: one for one in evidence_of(connection, row.id)}
+        if record.id not in known:
+            raise LibraryError(f"{version.reference}: there is no evidence {record.id} of it")
+        return load_evidence(self.artifacts, known[record.id], version)
 
     def add_dataset(
         self, name: str, keys: Iterable[str], *, author: str, role: DatasetRole = "test"
@@ -138,10 +152,20 @@ class Governance:
             self.access.check(connection, actor, "approve", found.name)
             return freeze_dataset(connection, found.sha256, actor=actor)
 
-    def datasets(self) -> list[DatasetRecord]:
-        """All sets of rows by name."""
+    def datasets(self, reference: str | None = None) -> list[DatasetRecord]:
+        """All sets of rows by name, or those that a version was measured on.
+
+        Raises:
+            LibraryError: if there is no such version.
+            AccessError: if whoever acts may not read it or, without one, the library as a whole.
+        """
         with reading(self.engine) as connection:
-            return list_datasets(connection)
+            if reference is None:
+                check_reading(connection, self.access, "")
+                return list_datasets(connection)
+            row, _ = self._read(connection, reference)
+            measured = {record.dataset for record in evidence_of(connection, row.id)}
+            return [one for one in list_datasets(connection) if one.sha256 in measured]
 
     def approve(self, reference: str, alias: str, approver: str, note: str = "") -> ApprovalRecord:
         """Say yes to a version under an alias.
@@ -154,7 +178,7 @@ class Governance:
         with writing(self.engine) as connection:
             lock_rows(connection)
             prompt, row, version = _found(connection, reference)
-            self.access.check(connection, approver, "approve", prompt.name)
+            self.access.check(connection, approver, "approve", f"{prompt.name}@{alias}")
             return add_approval(connection, prompt.id, row.id, version, alias, approver, note)
 
     def withdraw(self, reference: str, alias: str, approver: str, note: str = "") -> ApprovalRecord:
@@ -162,11 +186,13 @@ class Governance:
 
         Raises:
             LibraryError: if there is no such version, or no approval of this person that stands.
+            AccessError: if they may not approve here, or are somebody else.
         """
         check_alias(alias)
         with writing(self.engine) as connection:
             lock_rows(connection)
             prompt, row, version = _found(connection, reference)
+            self.access.check(connection, approver, "approve", f"{prompt.name}@{alias}")
             return withdraw_approval(connection, prompt.id, row.id, version, alias, approver, note)
 
     def approvals(self, reference: str) -> list[ApprovalRecord]:
@@ -174,14 +200,17 @@ class Governance:
 
         Raises:
             LibraryError: if there is no such version.
+            AccessError: if whoever acts may not read it.
         """
         with reading(self.engine) as connection:
-            _, row, _ = _found(connection, reference)
+            row, _ = self._read(connection, reference)
             return all_approvals(connection, row.id)
 
-    def _version(self, reference: str) -> VersionRecord:
-        with reading(self.engine) as connection:
-            return _found(connection, reference)[2]
+    def _read(self, connection: Connection, reference: str) -> tuple[Row[Any], VersionRecord]:
+        """The row and the version, if whoever acts may read it."""
+        check_reading(connection, self.access, str(read_reference(reference)))
+        _, row, version = _found(connection, reference)
+        return row, version
 
 
 def _found(connection: Connection, reference: str) -> tuple[Row[Any], Row[Any], VersionRecord]:

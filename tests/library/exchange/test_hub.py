@@ -162,6 +162,14 @@ def test_errors_are_one_line_without_the_token(folder: Path, monkeypatch: pytest
         nowhere.files()
 
 
+def test_a_download_that_breaks_off_is_told(repository: HubRepository, hub: SmallHub, tmp_path: Path) -> None:
+    hub.put(NAME, {BUNDLE_NAME: b"bundle"})
+    found = repository.files()
+    nowhere = HubRepository(NAME, endpoint="http://127.0.0.1:1")
+    with pytest.raises(RemoteError, match=r"ann/prompt: http://127\.0\.0\.1:1 cannot be reached \(.*onnect"):
+        nowhere.download(found, tmp_path)
+
+
 @pytest.mark.parametrize("answer", [b"<html>", [], {}, {"id": 1, "siblings": 3}])
 def test_what_does_not_answer_like_the_hub_is_told(answer: object) -> None:
     with serving_json(lambda _: Said(answer)) as server:

@@ -28,8 +28,8 @@ def approve(
     as_json: JsonOption = False,
 ) -> None:
     """Say yes to somebody else's version under an alias."""
-    who = actor_name(actor)
     with opened(library, artifacts) as store:
+        who = actor_name(actor, store)
         reference = store.get(version).reference
         made = store.approve(reference, alias, who, note)
     if as_json:
@@ -48,8 +48,8 @@ def withdraw(
     as_json: JsonOption = False,
 ) -> None:
     """Take back your approval of a version."""
-    who = actor_name(actor)
     with opened(library, artifacts) as store:
+        who = actor_name(actor, store)
         reference = store.get(version).reference
         made = store.withdraw(reference, alias, who, note)
     if as_json:

@@ -21,6 +21,8 @@ from tuningfork.cli.library.list import list_prompts
 from tuningfork.cli.library.moves import promote, rollback
 from tuningfork.cli.library.permit import forbid, permit
 from tuningfork.cli.library.policy import policy
+from tuningfork.cli.library.pull import pull
+from tuningfork.cli.library.push import push
 from tuningfork.cli.library.register import register
 from tuningfork.cli.library.revoke import revoke
 from tuningfork.cli.library.search import search
@@ -60,6 +62,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "serve-key": serve_key,
     "export": export,
     "import": import_,
+    "push": push,
+    "pull": pull,
     "keygen": keygen,
     "trust": trust,
 }

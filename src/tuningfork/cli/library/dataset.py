@@ -46,8 +46,8 @@ def add(
     from tuningfork.recipes.measure_version import row_hashes
 
     keys = row_hashes(rows, task)
-    who = actor_name(actor)
     with opened(library, artifacts, may_make=True) as store:
+        who = actor_name(actor, store)
         made = store.add_dataset(name, keys, role=role.value, author=who)
     if as_json:
         typer.echo(made.model_dump_json())
@@ -64,8 +64,8 @@ def freeze(
     as_json: JsonOption = False,
 ) -> None:
     """Have a set of rows stand for good, so that gates take what was measured on it."""
-    who = actor_name(actor)
     with opened(library, artifacts) as store:
+        who = actor_name(actor, store)
         made = store.freeze_dataset(dataset, actor=who)
     if as_json:
         typer.echo(made.model_dump_json())

@@ -18,7 +18,9 @@ from tuningfork.cli.options import DeviceOption, JsonOption, MovedModelOption, T
 from tuningfork.errors import LibraryError
 
 if TYPE_CHECKING:
+    from tuningfork.library.datasets import DatasetRecord
     from tuningfork.library.evidence import Evidence
+    from tuningfork.library.evidence_records import EvidenceRecord
     from tuningfork.library.store import Library
 
 VersionArgument = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="The version.")]
@@ -64,8 +66,8 @@ def add(
     if len(given) != 1:
         found = ", ".join(given) or "none"
         raise LibraryError(f"{version}: name one of --rows, --run, --comparison and --file, found {found}")
-    who = actor_name(actor)
     with opened(library, artifacts) as store:
+        who = actor_name(actor, store)
         # An alias may move while rows are answered; the version that it names now is meant.
         reference = store.get(version).reference
         if rows is not None:
@@ -73,15 +75,19 @@ def add(
         else:
             evidence = _read(store, reference, run, comparison, file, contestant, seed)
         made = store.record_evidence(reference, evidence, author=who, dataset_name=test_set or "")
-        sets = {one.sha256: one for one in store.datasets()}
+        sets = {one.sha256: one for one in store.datasets(reference)}
     dataset = None if made.dataset is None else sets[made.dataset]
+    _print_added(made, dataset, reference, num_rows=len(evidence.rows), as_json=as_json)
+
+
+def _print_added(
+    made: "EvidenceRecord", dataset: "DatasetRecord | None", reference: str, *, num_rows: int, as_json: bool
+) -> None:
     if as_json:
         described = made.model_dump(mode="json") | {"reference": reference}
         typer.echo(json.dumps(described | {"frozen": dataset is not None and dataset.frozen is not None}))
         return
-    typer.echo(
-        f"Evidence  {made.kind} of {reference}, {len(evidence.rows)} rows, {made.sha256[:_SHOWN_HASH]}"
-    )
+    typer.echo(f"Evidence  {made.kind} of {reference}, {num_rows} rows, {made.sha256[:_SHOWN_HASH]}")
     if dataset is not None:
         state = "frozen" if dataset.frozen else "not frozen"
         typer.echo(f"Rows      {dataset.shown}, a {dataset.role} set, {state}")
@@ -99,7 +105,8 @@ def show_all(
     from tuningfork.cli.library.evidence_tables import print_evidence
 
     with opened(library, artifacts) as store:
-        print_evidence(store.evidence(version), store.datasets(), as_json=as_json)
+        reference = store.get(version).reference
+        print_evidence(store.evidence(reference), store.datasets(reference), as_json=as_json)
 
 
 def _sources(

@@ -28,11 +28,11 @@ def print_evidence(
     if not records:
         print("Nothing was measured yet; measure it with: tuningfork library evidence add REF --rows ROWS")
         return
-    table = _table("kind", "on", "shows", "by", "at")
+    table = _table("kind", "on", "frozen", "shows", "by", "at")
     for record in records:
         known = sets.get(record.dataset or "")
-        on = "" if known is None else f"{known.name}{'' if known.frozen else ' (not frozen)'}"
-        cells = (record.kind, on, _shown(record), record.author, _moment(record.created))
+        on, frozen = ("", "") if known is None else (known.name, "yes" if known.frozen else "no")
+        cells = (record.kind, on, frozen, _shown(record), record.author, _moment(record.created))
         table.add_row(*map(Text, cells))
     Console().print(table)
 

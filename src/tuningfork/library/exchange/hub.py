@@ -158,9 +158,12 @@ class HubRepository:
             reason = _one_line(str(error)) or type(error).__name__
             raise RemoteError(f"{self.name}: {self.place} cannot be reached ({reason})") from None
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            # What the client makes of an answer that is not one of the Hub.
-            reason = _one_line(str(error)) or type(error).__name__
-            raise RemoteError(f"{self.name}: {self.place} answers what cannot be read ({reason})") from None
+            # What the client makes of an answer that is not one of the Hub, or of a download that failed.
+            cause = error.__cause__ or error
+            reason = _one_line(str(cause)) or type(cause).__name__
+            is_network = isinstance(cause, httpx2.HTTPError | OSError)
+            what = "cannot be reached" if is_network else "answers what cannot be read"
+            raise RemoteError(f"{self.name}: {self.place} {what} ({reason})") from None
 
 
 class _NoRepositoryError(LibraryError):
