@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from tuningfork.errors import PromptError as PromptError
     from tuningfork.errors import RemoteError as RemoteError
     from tuningfork.errors import RunError as RunError
+    from tuningfork.errors import SuiteError as SuiteError
     from tuningfork.errors import TaskError as TaskError
     from tuningfork.errors import TuningForkError as TuningForkError
+    from tuningfork.library.actors import Actor as Actor
     from tuningfork.library.aliases import MoveRequest as MoveRequest
     from tuningfork.library.places import LibraryPlace as LibraryPlace
     from tuningfork.library.run_folder import RunFolder as RunFolder
@@ -57,8 +59,10 @@ _MODULE_OF = {
     "PromptError": "tuningfork.errors",
     "RemoteError": "tuningfork.errors",
     "RunError": "tuningfork.errors",
+    "SuiteError": "tuningfork.errors",
     "TaskError": "tuningfork.errors",
     "TuningForkError": "tuningfork.errors",
+    "Actor": "tuningfork.library.actors",
     "FrozenModel": "tuningfork.models.frozen",
     "Library": "tuningfork.library.store",
     "LibraryPlace": "tuningfork.library.places",

@@ -4,6 +4,7 @@
 TuningForkError
 ├── DataError            a row or a file of examples cannot be used
 ├── TaskError            a task file or a template is wrong
+├── SuiteError           a suite of cases, or an assertion in it, is wrong
 ├── ModelError           a base model cannot be loaded or is not supported
 │   ├── ContextLengthError   prompt + input + answer exceed the model's maximum
 │   └── RemoteError          a model behind an address cannot be asked, or answers what cannot be read
@@ -32,6 +33,10 @@ class DataError(TuningForkError):
 
 class TaskError(TuningForkError):
     """A task file, template or verbalizer is wrong."""
+
+
+class SuiteError(TuningForkError):
+    """A suite of cases, or an assertion in it, is wrong."""
 
 
 class ModelError(TuningForkError):

@@ -11,6 +11,7 @@ from tests.commands import invoke
 COMMANDS = (
     "init",
     "tune",
+    "compare",
     "run",
     "predict",
     "show",

@@ -77,7 +77,9 @@ def test_a_nul_byte_is_named_with_its_line(tmp_path: Path) -> None:
             list(read(path))
 
 
-@pytest.mark.parametrize("content", [b"not gzip at all", gzip.compress(TEXT.encode() * 99)[:-20]])
+@pytest.mark.parametrize(
+    "content", [b"not gzip at all", gzip.compress(TEXT.encode() * 99)[:-20]], ids=["other", "cut off"]
+)
 def test_damaged_compression_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.csv.gz"
     path.write_bytes(content)

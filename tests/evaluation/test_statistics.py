@@ -325,6 +325,41 @@ def test_intervals_hold_their_mean_and_have_a_width(
         assert (difference.mean > 0) == (difference.verdict == "better")
 
 
+@given(
+    st.one_of(
+        paired_scores, st.lists(st.tuples(*[st.sampled_from([0.0, 1.0])] * 2), min_size=1, max_size=25)
+    ),
+    st.sampled_from([0.9, 0.95]),
+    st.sampled_from([0.05, 0.5, 20.0]),
+)
+@settings(deadline=None, max_examples=100)
+def test_p_values_agree_with_intervals_and_verdicts(
+    rows: list[tuple[float, float]], level: float, margin: float
+) -> None:
+    ours, theirs = (np.array(scores) for scores in zip(*rows, strict=True))
+    difference = compare(ours, theirs, bounds=None, level=level, margin=margin)
+    interval, inner = difference.interval, difference.equivalence_interval
+    assert 0 <= difference.p <= 1
+    assert difference.equivalence_p is not None
+    if min(abs(interval.low), abs(interval.high)) > 1e-9:
+        assert (0.0 not in interval) == (difference.p < 1 - level)
+    if min(abs(abs(end) - margin) for end in (inner.low, inner.high)) > 1e-9:
+        assert (difference.verdict == "equivalent") == (difference.equivalence_p < 1 - level)
+    assert compare(ours, theirs).equivalence_p is None
+
+
+def test_the_exact_test_is_reported_beside_the_mid_p_one() -> None:
+    # 9 wins and 2 losses: exact 0.065, mid-p 0.039; Tango's interval excludes zero as well.
+    gaps = np.array([1] * 9 + [-1] * 2 + [0] * 89)
+    difference = compare(gaps > 0, gaps < 0)
+    assert difference.mcnemar_p == pytest.approx(stats.binomtest(2, 11).pvalue)
+    assert (difference.mcnemar_p or 0.0) > 0.05
+    assert difference.p == pytest.approx(
+        stats.binomtest(2, 11).pvalue - stats.binom.pmf(2, 11, 0.5), abs=1e-9
+    )
+    assert difference.verdict == "better"
+
+
 @given(paired_scores)
 @settings(deadline=None, max_examples=60)
 def test_swapping_the_prompts_turns_everything_round(rows: list[tuple[float, float]]) -> None:

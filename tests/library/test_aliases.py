@@ -3,6 +3,7 @@ import threading
 import pytest
 from sqlalchemy import select
 
+from tests.library.measured import guard_lightly
 from tests.library.prompts import add
 from tuningfork.errors import AccessError, ConflictError, GateError, LibraryError
 from tuningfork.library import schema
@@ -71,6 +72,7 @@ def test_an_expectation_must_hold(tickets: Library, expected: int, is_met: bool)
 
 def test_gates_refuse_and_the_refusal_is_kept(tickets: Library) -> None:
     bad = add(tickets, tensors=b"4", lineage=Lineage(origin="tune"))
+    guard_lightly(tickets)
     with pytest.raises(
         GateError, match=f"{NAME}@4 may not become production: known_data: hash of the training"
     ):
@@ -88,6 +90,7 @@ def test_gates_refuse_and_the_refusal_is_kept(tickets: Library) -> None:
 
 def test_an_override_needs_a_reason_and_is_written_down(tickets: Library) -> None:
     bad = add(tickets, tensors=b"4", lineage=Lineage(origin="tune"))
+    guard_lightly(tickets)
     with pytest.raises(LibraryError, match="needs a reason"):
         move(tickets, bad.number, "production", overrides_gates=True)
     outcome = move(tickets, bad.number, "production", overrides_gates=True, reason="the shop is on fire")
@@ -122,9 +125,10 @@ def test_a_rollback_goes_where_it_was_before(tickets: Library) -> None:
 
 
 def test_a_rollback_is_not_gated_but_skips_what_was_revoked(tickets: Library) -> None:
+    guard_lightly(tickets)
     for number in (1, 2, 3):
         move(tickets, number, "production")
-    tickets.set_policy(NAME, "production", {"contract": {}, "known_data": {}}, actor="ann")
+    tickets.set_policy(NAME, "production", {"approvals": {"count": 9}}, actor="ann")
     tickets.revoke(f"{NAME}@2", actor="ann", reason="it insults people")
     assert tickets.roll_back(NAME, "production", actor="bob").after == 1
     with pytest.raises(LibraryError, match=f"{NAME}@2: was revoked"):
@@ -176,6 +180,7 @@ def test_whoever_fails_behind_the_move_takes_it_back(tickets: Library) -> None:
 
 
 def test_judging_says_what_moving_would_and_writes_nothing(tickets: Library) -> None:
+    guard_lightly(tickets)
     unknown = add(tickets, tensors=b"4", lineage=Lineage(origin="tune"))
     before = tickets.head()
     tried = {
@@ -216,6 +221,7 @@ def test_judging_asks_what_moving_asks(tickets: Library) -> None:
 
 
 def test_what_gates_said_is_kept_once_for_each_move(tickets: Library) -> None:
+    guard_lightly(tickets)
     move(tickets, 1, "production")
     move(tickets, 2, "production")
     tickets.roll_back(NAME, "production", actor="ann")

@@ -18,7 +18,7 @@ from tests.library.exchange.bundles import (
 )
 from tuningfork.errors import AccessError, FormatError, LibraryError
 from tuningfork.library import schema
-from tuningfork.library.access import Action, OpenAccess
+from tuningfork.library.access import Action, RoleAccess
 from tuningfork.library.aliases import MoveRequest
 from tuningfork.library.bundle import export_bundle, import_bundle
 from tuningfork.library.canonical import canonical_json, hash_bytes, hash_value
@@ -146,7 +146,7 @@ def test_a_dry_run_says_what_would_come_and_writes_nothing(
     assert list(library.artifacts.hashes()) == []
 
 
-class _Refusing(OpenAccess):
+class _Refusing(RoleAccess):
     def __init__(self, refused: Action, place: str) -> None:
         self.refused = (refused, place)
 
@@ -162,7 +162,7 @@ def test_rights_are_asked_for(
     origin.access = _Refusing("read", NAME)
     with pytest.raises(AccessError, match="may not read"):
         export_bundle(origin, [f"{NAME}@1"], path, actor="ann", key=key)
-    origin.access = OpenAccess()
+    origin.access = RoleAccess()
     export_bundle(origin, [f"{NAME}@1"], path, actor="ann", key=key)
     library.access = _Refusing("administer", "")
     for asked in ({"also_trusted": public}, {"allows_unsigned": True}):

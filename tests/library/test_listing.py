@@ -1,6 +1,7 @@
 import pytest
 from sqlalchemy import event
 
+from tests.library.measured import guard_lightly
 from tests.library.prompts import CONTRACT, LINEAGE, add
 from tuningfork.errors import LibraryError
 from tuningfork.library.aliases import MoveRequest
@@ -15,6 +16,7 @@ def names(library: Library, **wanted: object) -> list[str]:
 
 @pytest.fixture
 def filled(library: Library) -> Library:
+    guard_lightly(library)
     for name in ("words", "shop/tickets", "shop/deep/reply", "shopping/list", "a_b/x", "acb/x"):
         add(library, name)
     library.move_alias(MoveRequest("shop/tickets", "production", 1, "ann"))
@@ -78,6 +80,7 @@ def test_a_longer_list_asks_the_database_no_more_often(filled: Library) -> None:
 
 
 def test_a_page_has_the_newest_versions_first(library: Library) -> None:
+    guard_lightly(library)
     made = [add(library, tensors=bytes([number])) for number in range(5)]
     library.move_alias(MoveRequest("shop/tickets", "production", 2, "ann"))
     page = library.page("shop/tickets", limit=3)

@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 from tests.library.exchange.small_registry import SmallRegistry
 from tests.library.exchange.words import text_version
 from tuningfork.errors import AccessError, ConflictError, LibraryError
-from tuningfork.library.access import Action, OpenAccess
+from tuningfork.library.access import Action, RoleAccess
 from tuningfork.library.chain import events
 from tuningfork.library.contents import ImportOrigin
 from tuningfork.library.database import reading
@@ -70,7 +70,7 @@ def test_a_dry_run_leaves_no_trace(library: Library) -> None:
 def test_what_was_revoked_or_may_not_go_stays(library: Library) -> None:
     add_words(library)
 
-    class Refusing(OpenAccess):
+    class Refusing(RoleAccess):
         def check(self, connection: Connection, actor: str, action: Action, name: str) -> None:
             if actor == "eve":
                 raise AccessError(f"eve may not {action} {name}")

@@ -80,5 +80,8 @@ def test_few_rows_choose_the_number_in_folds_and_all_may_be_shown(
 def test_without_room_there_is_no_few_shot_prompt(
     prepared: Prepared, model: FrozenModel, evaluator: Evaluator
 ) -> None:
-    task = prepared.task.model_copy(update={"max_new_tokens": 2048})
-    assert choose_few_shot(replace(prepared, task=task), model, evaluator, seed=0) is None
+    fewest = len(prepared.renderer.few_shot_prefix_ids(_spread(prepared.folds[0].train, 0)[:2]))
+    fits = choose_few_shot(replace(prepared, room=fewest), model, evaluator, seed=0)
+    assert fits is not None
+    assert fits.num_demonstrations == 2
+    assert choose_few_shot(replace(prepared, room=fewest - 1), model, evaluator, seed=0) is None

@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from tuningfork.library.run_folder import RunFolder
 from tuningfork.models import recomputation
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.recipes.search import CandidateOutcome, Search
-from tuningfork.recipes.search_space import plan_candidates
+from tuningfork.recipes.search_space import SearchSpace, plan_candidates
 from tuningfork.training.checkpoint import Checkpoint, Progress, Validation
-from tuningfork.training.loop import Candidate, TrainingOutcome
+from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
 from tuningfork.tuning.soft.registry import get_soft_method
 
 
@@ -194,6 +194,32 @@ def test_stalled_candidate_is_trained_no_further(
     search = Search(space, RunFolder(tmp_path), sink)
     search.run(plan_candidates(space))
     assert {outcome.steps for outcome in search.outcomes.values()} == {2}
+
+
+def judged_by(space: SearchSpace, loss_at: Callable[[int], float]) -> SearchSpace:
+    """`space` whose folds find these losses, by the number of the validation."""
+    rows = space.rows["front"]
+
+    def judge() -> Validate:
+        numbers = itertools.count()
+        return lambda _: Validation(None, loss_at(next(numbers)), 5)
+
+    folds = [replace(fold, validate=judge()) for fold in rows.folds]
+    return replace(space, rows={"front": replace(rows, folds=folds)})
+
+
+@pytest.mark.parametrize(("best_at", "steps"), [((0,), 3), ((1,), 4), ((1, 3), 6), ((3, 6), 8)])
+def test_the_last_candidate_stops_at_the_validation_at_which_its_folds_have_stalled(
+    setting: Setting, tmp_path: Path, sink: RecordingSink, best_at: tuple[int, ...], steps: int
+) -> None:
+    space = setting.cross_validated(learning_rates=(0.1,), validate_every=1, patience=3)
+    space = judged_by(space, lambda number: 9.0 - sum(number >= best for best in best_at))
+    search = Search(space, RunFolder(tmp_path), sink)
+    winner = search.choose(plan_candidates(space))
+    assert winner.best_step == best_at[-1]
+    assert winner.steps == steps
+    taken = steps_taken(sink)
+    assert len(set(taken)) == len(taken)
 
 
 @pytest.mark.parametrize("is_divided", [False, True], ids=["one-fold", "folds"])

@@ -8,13 +8,13 @@ import pytest
 
 from tuningfork.errors import TaskError
 from tuningfork.tasks.custom_metrics import (
-    TRUST_VARIABLE,
     check_import_path,
     custom_metric,
     is_custom,
     trusting_code,
 )
 from tuningfork.tasks.metrics import get_metric
+from tuningfork.tasks.trusted_code import TRUST_VARIABLE
 
 SCORING = """\
 from part import share

@@ -306,3 +306,44 @@ def test_an_input_may_be_called_answer() -> None:
     data = {"train": "rows.jsonl", "inputs": {"answer": "reply"}, "target": "grade"}
     task = Task.model_validate(changed(ROUTING, data=data, prompt="Grade this: {{answer}}"))
     assert (task.template.variables, task.template.num_answers) == (("answer",), 0)
+
+
+# The hash of a shipped task before there were assertions.
+SHIPPED_HASH = "f237d8e6dad5ba33afd950d95f7d9b4526b0be3cfdf5e5fe9e8f9900482cbc62"
+
+
+def test_a_task_without_assertions_keeps_its_hash() -> None:
+    shipped = load_task(Path(__file__).parents[2] / "examples" / "ticket_routing" / "task.yaml")
+    assert task_hash(shipped) == SHIPPED_HASH
+    checked = shipped.model_copy(update={"assertions": [{"label": None}]})
+    assert task_hash(checked) != SHIPPED_HASH
+
+
+def test_assertions_come_back_from_a_file_with_what_their_files_say(file: Path) -> None:
+    (file.parent / "terms.txt").write_text("cheque\n", encoding="utf-8")
+    task = load_text(
+        file, ROUTING_YAML + "assertions:\n- forbidden_terms: {file: terms.txt}\n- custom: checks:polite\n"
+    )
+    assert task.assertions == [{"forbidden_terms": ["cheque"]}, {"custom": "checks:polite"}]
+    elsewhere = file.parent / "run" / "task.yaml"
+    elsewhere.parent.mkdir()
+    save_task(task, elsewhere)
+    assert load_task(elsewhere).assertions == task.assertions
+    assert task_hash(load_task(elsewhere)) == task_hash(task)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("assertions: [{contians: x}]", r"task\.yaml: assertion 1: unknown kind 'contians': did you mean"),
+        (
+            "assertions: [{json_schema: {file: ../x}}]",
+            r"task\.yaml: assertion 1: json_schema: file: .* leads out",
+        ),
+        ("assertions: {contains: x}", r"task\.yaml: assertions: input should be a valid list"),
+        ("assertions: [x]", r"task\.yaml: assertions\.0: input should be a valid dictionary"),
+    ],
+)
+def test_assertions_that_cannot_be_read_are_refused(text: str, message: str, file: Path) -> None:
+    with pytest.raises(TaskError, match=message):
+        load_text(file, f"{ROUTING_YAML}{text}\n")

@@ -7,6 +7,8 @@ import typer
 
 from tuningfork import __version__
 from tuningfork.cli import (
+    check,
+    compare,
     compose,
     demo,
     doctor,
@@ -58,9 +60,11 @@ for name, command in (
     ("init", init.init),
     ("tune", tune.tune),
     ("tune-shared", tune_shared.tune_shared),
+    ("compare", compare.compare),
     ("instruct", instruct.instruct),
     ("run", run.run),
     ("predict", predict.predict),
+    ("check", check.check),
     ("show", show.show),
     ("similar", similar.similar),
     ("compose", compose.compose),

@@ -60,12 +60,13 @@ class Registering:
         if self.no_register:
             return None
         from tuningfork.library.places import LibraryPlace
+        from tuningfork.library.sign_in import sign_in
         from tuningfork.recipes.register import register_run
 
         place = LibraryPlace.of(self.library, runs=runs)
         try:
-            with place.open() as library:
-                return register_run(library, run, author=actor_name(None), name=self.name)
+            with sign_in(place.open()) as library:
+                return register_run(library, run, author=actor_name(None, library), name=self.name)
         except (TuningForkError, OSError) as error:
             by_hand = f"tuningfork library register {run} --library {place}"
             if self.name is not None:

@@ -13,11 +13,14 @@ def _remote(*names: str, help: str, **settings: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel="Model behind an API", **settings)
 
 
-ApiModelOption = Annotated[str, _remote("--api-model", help="Name of the model, as the server knows it.")]
-ApiBaseOption = Annotated[
-    str,
-    _remote("--api-base", help="Address of an OpenAI-compatible server, such as http://localhost:8000/v1."),
-]
+_MODEL = _remote("--api-model", help="Name of the model, as the server knows it.")
+_BASE = _remote(
+    "--api-base", help="Address of an OpenAI-compatible server, such as http://localhost:8000/v1."
+)
+ApiModelOption = Annotated[str, _MODEL]
+ApiBaseOption = Annotated[str, _BASE]
+OtherApiModelOption = Annotated[str | None, _MODEL]
+OtherApiBaseOption = Annotated[str | None, _BASE]
 ApiKeyOption = Annotated[
     str | None,
     _remote("--api-key-env", help="NAME of the environment variable that holds the key. Default: no key."),

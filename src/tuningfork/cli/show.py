@@ -10,7 +10,8 @@ from tuningfork.cli.options import JsonOption
 
 def show(
     run_path: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="Run folder. Default: list all runs.")
+        Path | None,
+        typer.Argument(metavar="RUN", help="Folder of a run, or of a comparison. Default: list runs."),
     ] = None,
     runs: Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")] = Path("runs"),
     answers: Annotated[
@@ -18,10 +19,10 @@ def show(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a run: its figures, candidates and answers; or list the runs there are."""
-    from tuningfork.cli.showing import list_runs, show_run
+    """Show a run: its figures, candidates and answers; or a comparison; or list the runs there are."""
+    from tuningfork.cli.showing import list_runs, show_folder
 
     if run_path is None:
         list_runs(runs, as_json=as_json)
     else:
-        show_run(run_path, answers=answers, as_json=as_json)
+        show_folder(run_path, answers=answers, as_json=as_json)

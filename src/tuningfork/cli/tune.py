@@ -38,7 +38,7 @@ DryRunOption = Annotated[
 ]
 
 
-_TRAINING: Mapping[str, tuple[Any, Any]] = {
+TRAINING: Mapping[str, tuple[Any, Any]] = {
     "methods": (training.MethodOption, None),
     "learning_rates": (training.RateOption, None),
     "placements": (training.PlacementOption, None),
@@ -76,7 +76,7 @@ _TRAINING: Mapping[str, tuple[Any, Any]] = {
 """Options that shape the training, by name: type and default."""
 
 
-@takes({**REGISTERING, **_TRAINING})
+@takes({**REGISTERING, **TRAINING})
 def tune(
     context: typer.Context,
     source: SourceArgument = None,
@@ -102,7 +102,7 @@ def tune(
             "give either a task file or examples to start a run, or --resume RUN to go on with one"
         )
     if resume is not None:
-        _refuse_options_of_the_run(context)
+        refuse_options_of_the_run(context)
         from tuningfork.cli.tuning import resume_run
 
         resume_run(resume, registering=Registering.of(given), as_json=as_json)
@@ -115,7 +115,7 @@ def _start(source: str, given: dict[str, Any]) -> None:
     options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
     registering = Registering.of(given)
     columns = (given["inputs"], given["target"])
-    task = _task_of(
+    task = task_of(
         source, options, columns=columns, test=given["test"], is_dry_run=is_dry_run, as_json=as_json
     )
     # Only now: torch and transformers take seconds to load, and wrong data is told at once.
@@ -150,7 +150,7 @@ def _options_of(given: dict[str, Any]) -> "TuneOptions":
     return TuneOptions(**fields | {name: tuple(given[name] or ()) for name in several})
 
 
-def _task_of(
+def task_of(
     source: str,
     options: "TuneOptions",
     *,
@@ -181,7 +181,7 @@ def _task_of(
         )
 
 
-def _refuse_options_of_the_run(context: typer.Context) -> None:
+def refuse_options_of_the_run(context: typer.Context) -> None:
     """Fail if the user gave an option that a resumed run would silently not follow."""
     for parameter in context.command.params:
         name = parameter.name or ""

@@ -22,11 +22,16 @@ def hash_examples(examples: Iterable[Example]) -> str:
     Equal sets in another order, or read from another file, have the same hash; a row that occurs twice counts
     twice. It is the SHA-256 of the sorted SHA-256 digests of each row's canonical JSON.
     """
-    digests = sorted(hashlib.sha256(canonical_json(example).encode()).digest() for example in examples)
+    digests = sorted(bytes.fromhex(hash_example(example)) for example in examples)
     total = hashlib.sha256()
     for digest in digests:
         total.update(digest)
     return total.hexdigest()
+
+
+def hash_example(example: Example) -> str:
+    """Returns the SHA-256, in hex, of what one example holds, by which `hash_examples` counts it."""
+    return hashlib.sha256(canonical_json(example).encode()).hexdigest()
 
 
 def hash_file(path: str | Path) -> str:

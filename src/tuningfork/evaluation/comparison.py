@@ -59,6 +59,8 @@ class SeedRecord(ComparisonPart):
     log_losses: tuple[float, ...] | None = None
     weights: tuple[float, ...] | None = None
     """What the score of each row counts for; None if all count alike."""
+    values: tuple[float, ...] | None = None
+    """Numbers whose mean is the metric, and whose spread is its; None where that is a mean of `scores`."""
     probabilities: tuple[tuple[float, ...], ...] | None = None
     """Of each label, in the task's order; None where there are none."""
 

@@ -161,10 +161,16 @@ class Ensemble:
         log_losses = self._reference_log_losses(examples)
         return Validation(None, sum(log_losses) / len(log_losses), len(log_losses))
 
-    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """What the members answer together; of labels, with their mean probabilities, whoever decides."""
+    def predict(
+        self, examples: Sequence[Example], *, sampling: SamplingOptions | None = None
+    ) -> list[Prediction]:
+        """What the members answer together; of labels, with their mean probabilities, whoever decides.
+
+        `sampling` says how tokens of generated answers are chosen, by default the likeliest; the task says
+        how long answers may be. Labels are scored, not sampled.
+        """
         if self.labels is None:
-            return [Prediction(text) for text in self._vote_answers(examples)]
+            return [Prediction(text) for text in self._vote_answers(examples, sampling)]
         scores = self._label_log_probabilities(examples, self.labels)
         shares = mean_log_probabilities(scores).exp().tolist()
         return [
@@ -201,8 +207,10 @@ class Ensemble:
             found[seen(member.renderer)].append(place)
         return found
 
-    def _vote_answers(self, examples: Sequence[Example]) -> list[str]:
-        answers = self._generated(examples)
+    def _vote_answers(
+        self, examples: Sequence[Example], sampling: SamplingOptions | None = None
+    ) -> list[str]:
+        answers = self._generated(examples, sampling or SamplingOptions())
         leading = [leading_answers(said, self._task.answer_key) for said in zip(*answers, strict=True)]
         tied = [(place, text) for place, texts in enumerate(leading) if len(texts) > 1 for text in texts]
         # More tokens than may be generated need not fit behind the row; those of the text may be others.
@@ -214,13 +222,13 @@ class Ensemble:
             means[place][text] = mean
         return [vote_answer(texts, means[place]) for place, texts in enumerate(leading)]
 
-    def _generated(self, examples: Sequence[Example]) -> list[list[str]]:
+    def _generated(self, examples: Sequence[Example], chosen: SamplingOptions) -> list[list[str]]:
         """What each member answers to each of `examples`."""
         answers: list[list[str]] = [[] for _ in self._members]
         for end_ids, places in self._alike(lambda renderer: renderer.end_ids).items():
             members = [self._members[place] for place in places]
             rows, prefixes = self._rows(members, examples)
-            sampling = SamplingOptions(max_new_tokens=self._task.max_new_tokens, end_ids=end_ids)
+            sampling = replace(chosen, max_new_tokens=self._task.max_new_tokens, end_ids=end_ids)
             made = self._model.generate(rows, prefixes, sampling, batch_size=self._whole_rows(len(members)))
             for at, place in enumerate(places):
                 decode = self._members[place].renderer.decode

@@ -2,14 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
-from tuningfork.evaluation.evaluate import Evaluation
 from tuningfork.evaluation.split_scores import split_difference, split_interval
 from tuningfork.evaluation.statistics import Interval, PairedDifference, mean_interval, paired_difference
+from tuningfork.tasks.answers import Answers
 from tuningfork.tasks.metrics import Metric
 from tuningfork.tasks.split_metrics import SplitMetric
+
+
+class ScoredRows(Protocol):
+    """What is compared: an evaluation, or rows of one that were kept."""
+
+    @property
+    def scores(self) -> Sequence[float]:
+        """The metric of each row."""
+
+    @property
+    def weights(self) -> Sequence[float] | None:
+        """What the score of each row counts for; None if all count alike."""
+
+    @property
+    def answers(self) -> Answers:
+        """The rows as metrics of a whole split take them."""
 
 
 def row_values(scores: Sequence[float], weights: Sequence[float] | None) -> list[float]:
@@ -30,7 +47,7 @@ def row_values(scores: Sequence[float], weights: Sequence[float] | None) -> list
     ]
 
 
-def score_interval(evaluation: Evaluation, metric: Metric, rng: np.random.Generator) -> Interval:
+def score_interval(evaluation: ScoredRows, metric: Metric, rng: np.random.Generator) -> Interval:
     """The interval of `mean_interval` for the score of a split, rows that count for nothing left out."""
     if isinstance(metric, SplitMetric):
         return split_interval(metric, [evaluation.answers], rng)
@@ -40,21 +57,25 @@ def score_interval(evaluation: Evaluation, metric: Metric, rng: np.random.Genera
 
 
 def score_difference(
-    candidate: Evaluation,
-    baseline: Evaluation,
+    candidate: ScoredRows,
+    baseline: ScoredRows,
     metric: Metric,
     rng: np.random.Generator,
     *,
     margin: float | None = None,
+    level: float = 0.95,
 ) -> PairedDifference:
     """The `paired_difference` of two scores of a split, rows that count for nothing in both left out."""
     if isinstance(metric, SplitMetric):
-        return split_difference(metric, [candidate.answers], [baseline.answers], rng, margin=margin)
+        return split_difference(
+            metric, [candidate.answers], [baseline.answers], rng, margin=margin, level=level
+        )
     ours, theirs = _counted(candidate, baseline)
     found = paired_difference(
         ours,
         theirs,
         margin=margin,
+        level=level,
         bounds=_reach([*ours, *theirs], metric),
         higher_is_better=metric.higher_is_better,
         rng=rng,
@@ -67,7 +88,7 @@ def score_difference(
     )
 
 
-def _counted(*evaluations: Evaluation) -> list[list[float]]:
+def _counted(*evaluations: ScoredRows) -> list[list[float]]:
     """The values of the rows of each evaluation that count in one of them; of all where none does."""
     weights = [each.weights for each in evaluations if each.weights is not None]
     everywhere = range(len(evaluations[0].scores))

@@ -5,43 +5,34 @@ all scores happen to be equal.
 """
 
 import math
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import ArrayLike
+from scipy import special, stats
 
-Scores = NDArray[np.float64]
+from tuningfork.evaluation.pivots import (
+    AllEqual,
+    Hull,
+    MidP,
+    Pivot,
+    Score,
+    Scores,
+    Student,
+    Unknown,
+    equivalence_p,
+)
+from tuningfork.evaluation.pivots import Interval as Interval
+from tuningfork.evaluation.resampling import MOST_ROWS_TO_RESAMPLE, resampled_rows
+from tuningfork.evaluation.sample_size import (
+    MOST_ROWS_WORTH_NAMING,
+    are_equal,
+    needed_rows,
+    rounded_up,
+)
+
 Verdict = Literal["better", "worse", "equivalent", "not enough data"]
-
-_RESAMPLES = 4999
-_POWER = 0.8
-_MOST_SCORES_TO_RESAMPLE = 2000
-"""Above this, Student's interval alone is used: both agree there, and BCa's jackknife costs n squared."""
-_SCORES_PER_BATCH = 2**21
-_MOST_ROWS_WORTH_NAMING = 1_000_000
-_NEGLIGIBLE = 1e-12
-"""Relative size of what is taken for a rounding error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval from `low` to `high`; an end that the data cannot bound is infinite."""
-
-    low: float
-    high: float
-    level: float
-
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high
-
-    @property
-    def width(self) -> float:
-        """`high - low`."""
-        return self.high - self.low
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +71,10 @@ class PairedDifference:
     flips_worse: list[int]
     verdict: Verdict
     needed_n: int | None
+    p: float = 1.0
+    """Of no difference: below 1 - level exactly where the interval excludes zero."""
+    equivalence_p: float | None = None
+    """Of the two one-sided tests; None without a margin."""
 
     def sentence(self, metric_name: str, names: tuple[str, str]) -> str:
         """Return the verdict as one sentence; `names` are the candidate's and the baseline's."""
@@ -108,10 +103,9 @@ class PairedDifference:
             return "no number of test rows can show that there is no difference: set a margin"
         if self.needed_n is None:
             return "more test rows are needed"
-        if self.needed_n > _MOST_ROWS_WORTH_NAMING:
+        if self.needed_n > MOST_ROWS_WORTH_NAMING:
             return "more than a million test rows would be needed"
-        scale: int = 10 ** max(0, len(str(self.needed_n)) - 2)
-        return f"about {math.ceil(self.needed_n / scale) * scale:,} test rows would be needed"
+        return f"about {rounded_up(self.needed_n):,} test rows would be needed"
 
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -158,10 +152,10 @@ def mean_interval(
     """
     _check_level(level)
     values = _as_scores(scores, bounds)
-    if _are_pass_fail(values) and bounds in (None, (0, 1)):
+    if are_pass_fail(values) and bounds in (None, (0, 1)):
         return wilson_interval(int(values.sum()), len(values), level)
     low, high = bounds if bounds is not None else (-math.inf, math.inf)
-    return _intervals_of_mean(values, (level,), (low, high), rng)[0]
+    return mean_pivot(values, (low, high), rng).interval(level)
 
 
 def paired_difference(
@@ -176,8 +170,10 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare two prompts by their scores on the same rows, in the same order.
 
-    The interval is that of `mean_interval` over the row-wise differences. For 0/1 scores it is widened to
-    hold the interval that the exact McNemar test implies, so it excludes zero only where that test does too.
+    The interval is that of `mean_interval` over the row-wise differences. For 0/1 scores it is the hull of
+    Tango's score interval and the one that the mid-p McNemar test implies. They call equal prompts different
+    in 4.1 to 5.0 % of comparisons of 100 to 1,000 rows, 10 to 30 % of them flipping (summed exactly); the
+    exact McNemar test, whose p is reported, in 2.2 to 4.4 %.
     Where all n differences are equal, the rows that could differ are at most a share
     1 - (alpha / 2) ** (1 / n) of all (the exact form of the rule of three), and the interval moves that share
     to the ends of the range: twice `bounds`' width, or without bounds twice the range of the scores seen.
@@ -201,27 +197,26 @@ def paired_difference(
     differences = ours - theirs
     gains = differences if higher_is_better else -differences
     better, worse = np.flatnonzero(gains > 0).tolist(), np.flatnonzero(gains < 0).tolist()
-    reach = _largest_difference(ours, theirs, bounds)
-    is_pass_fail = _are_pass_fail(ours, theirs)
-    interval, narrower = _intervals_of_mean(differences, (level, 2 * level - 1), (-reach, reach), rng)
-    if is_pass_fail and differences.any():
-        interval = _hull(interval, _implied_by_mcnemar(differences, interval.level))
-        narrower = _hull(narrower, _implied_by_mcnemar(differences, narrower.level))
-    verdict = _decide(interval, narrower, margin, higher_is_better)
-    needed_n = _needed_n(differences, level, margin, reach)
+    reach = largest_difference(ours, theirs, bounds)
+    pivot = difference_pivot(differences, is_pass_fail := are_pass_fail(ours, theirs), reach, rng)
+    mean, interval, narrower = float(differences.mean()), pivot.interval(level), pivot.interval(2 * level - 1)
+    verdict = decide(interval, narrower, margin, higher_is_better)
+    needed_n = needed_rows(differences, level, margin, reach)
     if verdict == "not enough data" and needed_n is not None:
         needed_n = max(needed_n, len(differences) + 1)
     return PairedDifference(
         n=len(differences),
-        mean=float(differences.mean()),
+        mean=mean,
         interval=interval,
         equivalence_interval=narrower,
         margin=margin,
-        mcnemar_p=_mcnemar_p(len(better), len(worse)) if is_pass_fail else None,
+        mcnemar_p=mcnemar_p(len(better), len(worse)) if is_pass_fail else None,
         flips_better=better,
         flips_worse=worse,
         verdict=verdict,
         needed_n=needed_n,
+        p=pivot.p_value(0.0),
+        equivalence_p=None if margin is None else equivalence_p(pivot, mean, margin),
     )
 
 
@@ -233,7 +228,7 @@ def seed_band(values: ArrayLike, level: float = 0.95) -> SeedBand:
     """
     _check_level(level)
     scores = _as_scores(values, None)
-    interval = _student_interval(scores, level) if not _are_equal(scores) else None
+    interval = _student(scores).interval(level) if not are_equal(scores) else None
     return SeedBand(len(scores), float(scores.min()), float(np.median(scores)), float(scores.max()), interval)
 
 
@@ -258,76 +253,39 @@ def _as_scores(values: ArrayLike, bounds: tuple[float, float] | None) -> Scores:
     return scores
 
 
-def _are_pass_fail(*scores: Scores) -> bool:
+def are_pass_fail(*scores: Scores) -> bool:
+    """Whether all scores are 0 or 1."""
     return all(bool(np.isin(values, (0.0, 1.0)).all()) for values in scores)
 
 
-def _are_equal(values: Scores) -> bool:
-    # A spread of mere rounding says nothing, and would send the bootstrap's acceleration to infinity.
-    return float(np.ptp(values)) <= _NEGLIGIBLE * max(1.0, float(np.abs(values).max()))
-
-
-def _intervals_of_mean(
-    values: Scores, levels: Sequence[float], bounds: tuple[float, float], rng: np.random.Generator
-) -> list[Interval]:
+def mean_pivot(values: Scores, bounds: tuple[float, float], rng: np.random.Generator) -> Pivot:
+    """What is known of the mean of values that lie in `bounds`."""
     n, mean = len(values), float(values.mean())
-    low, high = bounds
     if n == 1:
-        return [Interval(low, high, level) for level in levels]
-    if _are_equal(values):
-        shares = [(_largest_unseen_share(n, level), level) for level in levels]
-        return [Interval(mean - s * (mean - low), mean + s * (high - mean), level) for s, level in shares]
-    student = [_student_interval(values, level) for level in levels]
-    resampled = student if n > _MOST_SCORES_TO_RESAMPLE else _bootstrap_intervals(values, levels, rng)
-    return [
-        Interval(
-            max(low, min(one.low, other.low, mean)), min(high, max(one.high, other.high, mean)), one.level
-        )
-        for one, other in zip(student, resampled, strict=True)
-    ]
+        return Unknown(*bounds)
+    if are_equal(values):
+        return AllEqual(mean, n, *bounds)
+    parts: list[Pivot] = [_student(values)]
+    if n <= MOST_ROWS_TO_RESAMPLE:
+        parts.append(resampled_rows(values, rng))
+    return Hull(parts, *bounds)
 
 
-def _student_interval(values: Scores, level: float) -> Interval:
-    n, mean = len(values), float(values.mean())
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1) * values.std(ddof=1)) / math.sqrt(n)
-    return Interval(mean - half, mean + half, level)
+def difference_pivot(
+    differences: Scores, is_pass_fail: bool, reach: float, rng: np.random.Generator
+) -> Pivot:
+    """What is known of the mean of row-wise differences, which is at most `reach` from zero."""
+    if not is_pass_fail or are_equal(differences):
+        return mean_pivot(differences, (-reach, reach), rng)
+    counts = int((differences > 0).sum()), int((differences < 0).sum()), len(differences)
+    return Hull([Score(*counts), MidP(*counts)], -reach, reach)
 
 
-def _bootstrap_intervals(values: Scores, levels: Sequence[float], rng: np.random.Generator) -> list[Interval]:
-    n, mean = len(values), float(values.mean())
-    intervals, previous = [], None
-    for level in levels:
-        quantile = float(stats.t.ppf(0.5 + level / 2, n - 1)) * math.sqrt(n / (n - 1))
-        with warnings.catch_warnings():
-            # With two or three scores BCa can be undefined; the caller's hull then keeps Student's interval.
-            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-            warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"scipy\.stats")
-            previous = stats.bootstrap(
-                (values,),
-                np.mean,
-                n_resamples=0 if previous else _RESAMPLES,
-                bootstrap_result=previous,
-                batch=max(1, _SCORES_PER_BATCH // n),
-                confidence_level=1 - 2 * float(stats.norm.sf(quantile)),
-                method="BCa",
-                rng=rng,
-            )
-        low, high = map(float, previous.confidence_interval)
-        intervals.append(
-            Interval(low if math.isfinite(low) else mean, high if math.isfinite(high) else mean, level)
-        )
-    return intervals
-
-
-def _largest_unseen_share(n: int, level: float) -> float:
-    """Return the largest share of rows that could be unlike the n equal ones seen (Clopper-Pearson)."""
-    return 1.0 - float((0.5 - level / 2) ** (1 / n))
-
-
-def _largest_difference(ours: Scores, theirs: Scores, bounds: tuple[float, float] | None) -> float:
+def largest_difference(ours: Scores, theirs: Scores, bounds: tuple[float, float] | None) -> float:
+    """How far apart two scores can be, by `bounds` or else by what is seen."""
     if bounds is not None:
         return bounds[1] - bounds[0]
-    if _are_pass_fail(ours, theirs):
+    if are_pass_fail(ours, theirs):
         return 1.0
     if len(ours) == 1:
         return math.inf
@@ -336,26 +294,8 @@ def _largest_difference(ours: Scores, theirs: Scores, bounds: tuple[float, float
     return float(np.ptp(both)) or float(np.abs(both).max())
 
 
-def _implied_by_mcnemar(differences: Scores, level: float) -> Interval:
-    """Return the mean difference at the ends of the exact interval of the share of wins among flips."""
-    flips, wins = int(np.count_nonzero(differences)), int(np.count_nonzero(differences > 0))
-    tail = 0.5 - level / 2
-    low = float(stats.beta.ppf(tail, wins, flips - wins + 1)) if wins else 0.0
-    high = float(stats.beta.isf(tail, wins + 1, flips - wins)) if wins < flips else 1.0
-    rate = flips / len(differences)
-    return Interval(rate * (2 * low - 1), rate * (2 * high - 1), level)
-
-
-def _hull(one: Interval, other: Interval) -> Interval:
-    return Interval(min(one.low, other.low), max(one.high, other.high), one.level)
-
-
-def _mcnemar_p(better: int, worse: int) -> float:
-    discordant = better + worse
-    return float(stats.binomtest(better, discordant).pvalue) if discordant else 1.0
-
-
-def _decide(interval: Interval, narrower: Interval, margin: float | None, higher_is_better: bool) -> Verdict:
+def decide(interval: Interval, narrower: Interval, margin: float | None, higher_is_better: bool) -> Verdict:
+    """The verdict of an interval, and of the narrower one that shows equivalence."""
     if margin is not None and -margin < narrower.low and narrower.high < margin:
         return "equivalent"
     if 0.0 in interval:
@@ -363,32 +303,14 @@ def _decide(interval: Interval, narrower: Interval, margin: float | None, higher
     return "better" if (interval.low > 0) == higher_is_better else "worse"
 
 
-def _needed_n(differences: Scores, level: float, margin: float | None, reach: float) -> int | None:
-    """Return the rows needed to show a difference of the observed size or, if larger, the margin.
+def _student(values: Scores) -> Student:
+    n = len(values)
+    return Student(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), n - 1)
 
-    With a margin that is not exceeded, the rows must also suffice to show equivalence of equal prompts. The
-    difference counts as tested by a McNemar-like statistic, whose spread under the null is the root mean
-    square.
-    """
-    observed = abs(float(differences.mean()))
-    size = max(observed, margin or 0.0)
-    if size <= _NEGLIGIBLE * reach:
-        return None
-    alpha = 1 - level
-    if _are_equal(differences):
-        # Inverts the interval that equal differences get: it must exclude zero, or lie inside the margin.
-        if observed == size:
-            return math.ceil(math.log(alpha / 2) / math.log1p(-size / (observed + reach)))
-        share = (size - observed) / (reach - observed) if size < reach else 1.0
-        return math.ceil(math.log(alpha) / math.log1p(-share)) if share < 1 else 1
-    mean_square = float(np.square(differences).mean())
-    spread = math.sqrt(max(mean_square - size**2, 0.0))
-    null_quantile, power_quantile = stats.norm.ppf([1 - alpha / 2, _POWER])
-    needed = ((null_quantile * math.sqrt(mean_square) + power_quantile * spread) / size) ** 2
-    if observed < size:
-        one_sided, both_sides = stats.norm.ppf([1 - alpha, (1 + _POWER) / 2])
-        needed = max(needed, float(differences.var()) * ((one_sided + both_sides) / size) ** 2)
-    return math.ceil(float(needed))
+
+def mcnemar_p(better: int, worse: int) -> float:
+    """The p of the exact McNemar test of so many flips either way."""
+    return min(1.0, 2 * float(special.bdtr(min(better, worse), better + worse, 0.5)))
 
 
 def _digits(difference: PairedDifference) -> int:

@@ -12,6 +12,7 @@ from tuningfork.evaluation.ensemble import Ensemble, Member, mean_log_probabilit
 from tuningfork.evaluation.evaluate import Evaluation, Evaluator, Prediction, TaggedWord, scored
 from tuningfork.models.batch import batches_by_length
 from tuningfork.models.frozen import FrozenModel
+from tuningfork.models.path import SamplingOptions
 from tuningfork.models.prefix import PrefixState
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.tasks.tagging import TagRenderer, words_of
@@ -68,8 +69,10 @@ class TagEnsemble(Ensemble):
         """What selection needs of an evaluation; unless it `generates`, of few rows, the log-loss alone."""
         return _validation(self.evaluate(examples), generates=generates)
 
-    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """What the members answer together, with their mean probabilities, whoever decides."""
+    def predict(
+        self, examples: Sequence[Example], *, sampling: SamplingOptions | None = None
+    ) -> list[Prediction]:
+        """What the members answer together, with their mean probabilities, whoever decides; not sampled."""
         scores = self._scores(examples)
         chosen = self._choose_labels(scores)
         return _predictions(mean_log_probabilities(scores), chosen, examples, self._first_renderer.tags)

@@ -159,10 +159,14 @@ def _checked(
     connection: Connection, access: Access, request: MoveRequest
 ) -> tuple[Row[Any], Row[Any] | None, int | None]:
     """The prompt, the row of its alias and where that points, if this may be asked of it."""
+    place = f"{request.name}@{request.alias}"
+    access.check(connection, request.actor, "move", place)
     prompt = find_prompt(connection, request.name)
-    access.check(connection, request.actor, "move", request.name)
+    if request.number is None and policy_of(connection, prompt.id, request.alias):
+        # What takes the place of nothing is compared with nothing: to remove is to go around the gates.
+        access.check(connection, request.actor, "override", place)
     if request.overrides_gates:
-        access.check(connection, request.actor, "override", request.name)
+        access.check(connection, request.actor, "override", place)
         if not request.reason.strip():
             raise LibraryError("overriding gates needs a reason: --reason TEXT")
     current = _alias_row(connection, prompt, request.alias)

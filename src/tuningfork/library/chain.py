@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from tuningfork.library import schema
+from tuningfork.library.actors import acting_in
 from tuningfork.library.canonical import canonical_json, hash_value, now
 from tuningfork.library.database import lock_rows
 
@@ -38,15 +39,19 @@ def event_hash(fields: Mapping[str, Any]) -> str:
 def append_event(
     connection: Connection, kind: str, actor: str, payload: Mapping[str, Any], *, prompt_id: int | None = None
 ) -> LibraryEvent:
-    """Add an event behind the last one, in the transaction of what it tells of."""
+    """Add an event behind the last one, in the transaction of what it tells of.
+
+    Where the transaction is somebody's who was recognised, the event names their key beside `actor`.
+    """
     lock_rows(connection)
+    acting = acting_in(connection)
     last = connection.execute(
         select(schema.event.c.sequence, schema.event.c.hash).order_by(schema.event.c.sequence.desc()).limit(1)
     ).first()
     fields = {
         "sequence": 1 if last is None else last.sequence + 1,
         "time": now(),
-        "actor": actor,
+        "actor": actor if acting is None else acting.signature(actor),
         "kind": kind,
         "prompt_id": prompt_id,
         "payload": canonical_json(payload),

@@ -137,6 +137,14 @@ class PromptSummary(Record):
     tags: tuple[str, ...] = ()
 
 
+class SearchPage(Record):
+    """Prompts that were found, the best first."""
+
+    prompts: tuple[PromptSummary, ...]
+    next: str | None = None
+    """What to go on `after`; None where there are no more."""
+
+
 class Comment(Record):
     """What somebody said of a prompt or of one version; it never changes."""
 

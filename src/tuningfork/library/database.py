@@ -92,8 +92,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing(connection) else "BEGIN")
 
 
 @contextmanager
@@ -119,6 +118,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """
     with _told(engine), engine.connect() as connection, connection.execution_options(writes=True).begin():
         yield connection
+
+
+def is_writing(connection: Connection) -> bool:
+    """Whether it is a transaction of `writing`."""
+    return bool(connection.get_execution_options().get("writes", False))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The one way in which a version gets into the tables, whoever brings it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -41,14 +42,20 @@ def add_registered(
     number = add_version(
         connection, prompt, content, lineage, sizes=sizes, author=author, parent=parent, note=note
     )
-    payload = {
-        "prompt": name,
-        "number": number,
-        "content_hash": content.hash,
-        "files": content.files,
-        "lineage": lineage.model_dump(mode="json"),
-        "parent": parent,
-        "note": note,
+    added = read_version(connection, prompt, version_row(connection, prompt, number))
+    append_event(connection, REGISTERED, author, _told(added), prompt_id=prompt.id)
+    return added, True
+
+
+def _told(version: VersionRecord) -> Mapping[str, Any]:
+    """What the event of a new version says; words stand in its row, and their hash here."""
+    return {
+        "prompt": version.prompt,
+        "number": version.number,
+        "content_hash": version.content_hash,
+        "files": version.content.files,
+        "lineage": version.lineage.model_dump(mode="json"),
+        "parent": version.parent,
+        "note": version.note,
+        "created": version.created,
     }
-    append_event(connection, REGISTERED, author, payload, prompt_id=prompt.id)
-    return read_version(connection, prompt, version_row(connection, prompt, number)), True

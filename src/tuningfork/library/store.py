@@ -1,6 +1,8 @@
 """The library: prompts of every kind with versions, aliases, evidence and history, in one place."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +13,8 @@ from tuningfork.atomic import replacing
 from tuningfork.errors import GateError, LibraryError
 from tuningfork.events import EventSink, Notice, NullSink
 from tuningfork.library import chain, schema
-from tuningfork.library.access import Access, OpenAccess
+from tuningfork.library.access import Access, RoleAccess, check_reading
+from tuningfork.library.actors import Actor, engine_of
 from tuningfork.library.aliases import (
     MoveOutcome,
     MoveRequest,
@@ -26,23 +29,32 @@ from tuningfork.library.canonical import hash_bytes, now
 from tuningfork.library.catalogue import Catalogue
 from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
+from tuningfork.library.diff import diff_versions
+from tuningfork.library.differences import VersionDiff
 from tuningfork.library.exchange.keys import PublicKey
 from tuningfork.library.gates.policy import add_policy, policy_of
+from tuningfork.library.governance import Governance
+from tuningfork.library.keys import Keys
+from tuningfork.library.measured_difference import measured_differences
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
+from tuningfork.library.people import People
 from tuningfork.library.registration import add_registered
 from tuningfork.library.trust import end_trust, trust, trusted_keys
 from tuningfork.library.versions import (
     find_prompt,
     number_of,
     read_version,
+    read_versions,
     version_row,
 )
 
 ARTIFACTS_FOLDER = "artifacts"
+REVOKED, POLICY_SET = "version revoked", "policy set"
+"""Kinds of events."""
 
 
-class Library(Catalogue):
+class Library(Catalogue, Governance):
     """A library of prompts; every method that writes is one transaction.
 
     Bytes are written before the rows that name them, so a crash in between leaves bytes that nothing names
@@ -74,8 +86,10 @@ class Library(Catalogue):
         self.place = shown_url(url)
         self.engine = open_database(url)
         self.artifacts: ArtifactStore = open_artifacts(artifacts)
-        self.access: Access = access or OpenAccess()
+        self.access: Access = access or RoleAccess()
+        self.actor: Actor | None = None
         self._sink = sink or NullSink()
+        self._given: dict[str, str] = {}
         try:
             upgrade(self.engine)
         except BaseException:
@@ -93,6 +107,26 @@ class Library(Catalogue):
     def close(self) -> None:
         """Let go of the database."""
         self.engine.dispose()
+
+    @property
+    def people(self) -> People:
+        """Who may do what; as long as nobody was added, everybody may do everything."""
+        return People(self.engine, self.access)
+
+    @property
+    def keys(self) -> Keys:
+        """By what programs come in."""
+        return Keys(self.engine, self.access)
+
+    def acting(self, actor: Actor) -> Self:
+        """This library as `actor` may use it: reading is checked too, and events name the actor's key.
+
+        Of this one, which anybody holds who can open its files, only what is written is checked, in the name
+        that is claimed. Both share one database; whoever has a key is `library.keys.authenticate(key)`.
+        """
+        view = copy(self)
+        view.engine, view.actor, view._given = engine_of(self.engine, actor), actor, {}
+        return view
 
     def register(
         self,
@@ -118,10 +152,16 @@ class Library(Catalogue):
         check_name(name)
         if {path: hash_bytes(found) for path, found in files.items()} != content.files:
             raise LibraryError(f"{name}: its files are not those that its content names by hash")
+        if self.actor is not None:
+            with reading(self.engine) as connection:
+                # Told before bytes are written for nothing.
+                self.access.check(connection, self.actor.name, "register", name)
         for found in files.values():
             self.artifacts.put(found)
         sizes = {content.files[path]: len(found) for path, found in files.items()}
         with writing(self.engine) as connection:
+            # Numbers of versions are given out one by one, and no garbage is collected meanwhile.
+            lock_rows(connection)
             self.access.check(connection, author, "register", name)
             registered, is_new = add_registered(
                 connection,
@@ -134,6 +174,9 @@ class Library(Catalogue):
                 note=note,
                 description=description,
             )
+            for path, sha256 in content.files.items():
+                if not self.artifacts.has(sha256):
+                    self.artifacts.put(files[path])
         if is_new:
             self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
         return registered
@@ -143,12 +186,17 @@ class Library(Catalogue):
 
         Raises:
             LibraryError: if there is none.
+            AccessError: if whoever acts may not read it.
         """
         wanted = read_reference(reference)
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, str(wanted))
             prompt = find_prompt(connection, wanted.name)
             row = version_row(connection, prompt, number_of(connection, prompt, wanted))
-            return read_version(connection, prompt, row)
+            version = read_version(connection, prompt, row)
+        if self.actor is not None:
+            self._given[version.reference] = version.content.hash
+        return version
 
     def versions(self, name: str) -> list[VersionRecord]:
         """All versions of a prompt, the oldest first.
@@ -157,13 +205,14 @@ class Library(Catalogue):
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             prompt = find_prompt(connection, name)
             rows = connection.execute(
                 select(schema.version)
                 .where(schema.version.c.prompt_id == prompt.id)
                 .order_by(schema.version.c.number)
             ).all()
-            return [read_version(connection, prompt, row) for row in rows]
+            return read_versions(connection, prompt, rows)
 
     def files(self, version: VersionRecord) -> Iterator[tuple[str, bytes]]:
         """The files of a version with their paths, each checked against its hash.
@@ -171,8 +220,12 @@ class Library(Catalogue):
         Raises:
             LibraryError: if one is missing or damaged.
         """
-        for path, sha256 in version.content.files.items():
+        for path, sha256 in self._readable(version).content.files.items():
             yield path, self.artifacts.get(sha256)
+
+    def file_sizes(self, version: VersionRecord) -> dict[str, int]:
+        """How many bytes each file of a version has, by its path."""
+        return super().file_sizes(self._readable(version))
 
     def check_out(self, version: VersionRecord, folder: Path) -> None:
         """Write the files of a version into `folder`.
@@ -227,6 +280,7 @@ class Library(Catalogue):
         check_alias(alias)
         with writing(self.engine) as connection:
             lock_rows(connection)
+            self.access.check(connection, actor, "move", f"{name}@{alias}")
             number = earlier_number(connection, name, alias) if to is None else to
             if not has_passed(connection, name, alias, number):
                 raise LibraryError(
@@ -242,7 +296,31 @@ class Library(Catalogue):
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
             return history(connection, name, alias)
+
+    def diff(self, before: str, after: str) -> VersionDiff:
+        """What the version that `after` names now has other than that which `before` names.
+
+        Raises:
+            LibraryError: if there is no such version, or evidence or a file with learned numbers is missing
+                or damaged.
+            AccessError: if whoever acts may not read one of them.
+        """
+        old, new = self.get(before), self.get(after)
+        sizes = {
+            version.content.files[path]: size
+            for version in (old, new)
+            for path, size in self.file_sizes(version).items()
+        }
+        found = diff_versions(old, new, sizes=sizes, read=self.artifacts.get)
+        measured = measured_differences(
+            self.evidence(old.reference, "evaluation"),
+            self.evidence(new.reference, "evaluation"),
+            partial(self.read_evidence, old.reference),
+            partial(self.read_evidence, new.reference),
+        )
+        return found.model_copy(update={"measured": measured})
 
     def revoke(self, reference: str, *, actor: str, reason: str) -> VersionRecord:
         """Take a version out of use for good: no alias can move to it any more.
@@ -256,6 +334,8 @@ class Library(Catalogue):
         wanted = read_reference(reference)
         with writing(self.engine) as connection:
             self.access.check(connection, actor, "move", wanted.name)
+            # Nobody may point an alias to it between the look at its aliases and the end.
+            lock_rows(connection)
             prompt = find_prompt(connection, wanted.name)
             row = version_row(connection, prompt, number_of(connection, prompt, wanted))
             version = read_version(connection, prompt, row)
@@ -271,7 +351,7 @@ class Library(Catalogue):
                 update(schema.version).where(schema.version.c.id == row.id).values(revoked=when)
             )
             payload = {"prompt": version.prompt, "number": version.number, "reason": reason, "revoked": when}
-            chain.append_event(connection, "version revoked", actor, payload, prompt_id=prompt.id)
+            chain.append_event(connection, REVOKED, actor, payload, prompt_id=prompt.id)
             return version.model_copy(update={"revoked": when})
 
     def policy(self, name: str | None, alias: str) -> Mapping[str, Any]:
@@ -281,6 +361,7 @@ class Library(Catalogue):
             LibraryError: if there is no such prompt.
         """
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, name or "")
             prompt_id = None if name is None else find_prompt(connection, name).id
             return policy_of(connection, prompt_id, alias)
 
@@ -294,19 +375,28 @@ class Library(Catalogue):
         check_alias(alias)
         with writing(self.engine) as connection:
             self.access.check(connection, actor, "administer", name or "")
+            lock_rows(connection)
             prompt_id = None if name is None else find_prompt(connection, name).id
             add_policy(connection, prompt_id, alias, gates, author=actor)
             payload = {"prompt": name, "alias": alias, "gates": dict(gates)}
-            chain.append_event(connection, "policy set", actor, payload, prompt_id=prompt_id)
+            chain.append_event(connection, POLICY_SET, actor, payload, prompt_id=prompt_id)
 
     def head(self) -> str:
         """The hash of the last event, to be kept elsewhere as proof of all that happened so far."""
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, "")
             return chain.head(connection)
+
+    def _readable(self, version: VersionRecord) -> VersionRecord:
+        """`version` as it was given to whoever acts; else that of its name: anybody can write down a hash."""
+        if self.actor is None or self._given.get(version.reference) == version.content.hash:
+            return version
+        return self.get(version.reference)
 
     def trusted_keys(self) -> list[PublicKey]:
         """Whose signatures on bundles count here, by their names."""
         with reading(self.engine) as connection:
+            check_reading(connection, self.access, "")
             return sorted(trusted_keys(connection).values(), key=lambda key: (key.name, key.text))
 
     def trust(self, key: PublicKey, *, actor: str) -> None:

@@ -201,6 +201,13 @@ def peak_memory_bytes(device: torch.device | str = "cpu") -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def available_memory_bytes(device: torch.device | str = "cpu") -> int:
+    """Memory that is free now for what runs on `device`: of a CUDA device its own, else of this machine."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return _memory_bytes()[1]
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -10,7 +10,7 @@ from tuningfork.data.example import Example
 from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import Prepared
-from tuningfork.training.checkpoint import pooled
+from tuningfork.training.checkpoint import Validation, pooled
 from tuningfork.training.loop import selection_score
 
 _NUM_DEMONSTRATIONS = (2, 4, 8, 12)
@@ -25,6 +25,8 @@ class FewShot:
     num_demonstrations: int
     prefix_ids: list[int]
     stored_bytes: int
+    validation: Validation
+    """What held-out rows said of so many; with folds, each fold showed its own rows."""
 
 
 def choose_few_shot(
@@ -36,35 +38,42 @@ def choose_few_shot(
     """
     if model.architecture == "encoder":
         return None
-    pools = [_spread(fold.train, seed) for fold in prepared.folds]
-    shown = _spread(prepared.rows, seed) if prepared.is_cross_validated else pools[0]
-    generates = not prepared.is_cross_validated
-    room = _room_for_demonstrations(prepared, model)
+    pools, generates = _pools(prepared, seed), not prepared.is_cross_validated
     best: tuple[float, FewShot] | None = None
     for count in _NUM_DEMONSTRATIONS:
-        prefixes = [prepared.renderer.few_shot_prefix_ids(pool[:count]) for pool in (*pools, shown)]
-        if count > min(map(len, pools)) or max(map(len, prefixes)) > room:
+        prefixes = _prefixes(prepared, pools, count)
+        if prefixes is None:
             break
         found = [
             evaluator.validate(model.prefix([ids]), fold.validation, generates=generates)
             for ids, fold in zip(prefixes, prepared.folds, strict=False)
         ]
-        score = selection_score(pooled(found), higher_is_better=evaluator.metric.higher_is_better)
+        validation = pooled(found)
+        score = selection_score(validation, higher_is_better=evaluator.metric.higher_is_better)
         if best is None or score > best[0]:
             ids = prefixes[-1]
             stored = len(str(model.tokenizer.decode(ids)).encode())
-            best = (score, FewShot(count, ids, stored))
+            best = (score, FewShot(count, ids, stored, validation))
     return None if best is None else best[1]
 
 
-def _room_for_demonstrations(prepared: Prepared, model: FrozenModel) -> float:
-    """Tokens that a prompt may have so that every row and its answer still fit behind it."""
-    if model.maximum_length is None:
-        return math.inf
-    longest = max(
-        len(prepared.renderer.row_ids(example)) for example in (*prepared.validation, *prepared.test)
-    )
-    return model.maximum_length - longest - prepared.task.max_new_tokens
+def fits_few_shot(prepared: Prepared, *, seed: int) -> bool:
+    """Whether there are, and the model has room for, the fewest demonstrations that are tried."""
+    return _prefixes(prepared, _pools(prepared, seed), _NUM_DEMONSTRATIONS[0]) is not None
+
+
+def _pools(prepared: Prepared, seed: int) -> list[list[Example]]:
+    """What each fold may show, in order, and last what the prompt itself may."""
+    pools = [_spread(fold.train, seed) for fold in prepared.folds]
+    return [*pools, _spread(prepared.rows, seed) if prepared.is_cross_validated else pools[0]]
+
+
+def _prefixes(prepared: Prepared, pools: Sequence[Sequence[Example]], count: int) -> list[list[int]] | None:
+    """The tokens of a prompt with `count` demonstrations from each pool; None if one does not fit."""
+    prefixes = [prepared.renderer.few_shot_prefix_ids(pool[:count]) for pool in pools]
+    room = math.inf if prepared.room is None else prepared.room
+    fits = count <= min(map(len, pools)) and max(map(len, prefixes)) <= room
+    return prefixes if fits else None
 
 
 def _spread(examples: Sequence[Example], seed: int) -> list[Example]:

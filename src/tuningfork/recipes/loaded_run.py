@@ -14,8 +14,8 @@ from tuningfork.data.readers import read_rows
 from tuningfork.data.rows import RawRow
 from tuningfork.data.word_tags import read_words
 from tuningfork.errors import ContextLengthError, DataError, ModelError, PromptError
-from tuningfork.evaluation.ensemble import Member
-from tuningfork.evaluation.evaluate import Prediction
+from tuningfork.evaluation.ensemble import Ensemble, Member
+from tuningfork.evaluation.evaluate import Evaluation, Prediction
 from tuningfork.evaluation.tagging import ensemble_for
 from tuningfork.events import EventSink, Notice, NullSink
 from tuningfork.library.places import LibraryPlace
@@ -106,11 +106,29 @@ class LoadedRun:
             return Example(inputs=dict(inputs))
         return Example(inputs={name: read_words(text, "the input") for name, text in inputs.items()})
 
+    @property
+    def members(self) -> Sequence[Member]:
+        """The prompts that answer, each with what its rows look like."""
+        return self._members
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """What answers: the prompts together, even where there is one."""
+        return self._ensemble
+
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """Answer `examples` in order, some at a time, so that any number fits in memory."""
         waiting = iter(examples)
         while chunk := list(islice(waiting, _ROWS_PER_CHUNK)):
             yield from self._ensemble.predict(chunk)
+
+    def evaluate(self, examples: Sequence[Example]) -> Evaluation:
+        """Score the answers to `examples`, each with at least one target, by the metric of the task.
+
+        Raises:
+            TaskError: if the metric is a function of the user's that fails on a row.
+        """
+        return self._ensemble.evaluate(examples)
 
     def predict_file(
         self, source: str, *, skip_bad_rows: bool = False, sink: EventSink | None = None
@@ -214,15 +232,24 @@ def load_runs(
         announce=lambda message: report.emit(Notice(message)),
     )
     for each in (folder, *others):
-        # Words that nothing was learned for are bound to no base.
-        is_bound = bool(each.record.model.weights)
-        changed = identity_of(each.record.model).differences(base.identity()) if is_bound else []
-        if changed:
-            raise ModelError(
-                f"{base.name}: not the base model that {each.path} was tuned for (other "
-                f"{', '.join(changed)}); name the right one with --model"
-            )
+        check_base(each, base)
     return LoadedRun(folder, base, others=others, combine=combine)
+
+
+def check_base(folder: RunFolder, base: FrozenModel) -> None:
+    """Check that `base` is the model that the run in `folder` was tuned for, if it was for one.
+
+    Raises:
+        ModelError: if it is another one; the message says which part differs.
+    """
+    # Words that nothing was learned for are bound to no base.
+    is_bound = bool(folder.record.model.weights)
+    changed = identity_of(folder.record.model).differences(base.identity()) if is_bound else []
+    if changed:
+        raise ModelError(
+            f"{base.name}: not the base model that {folder.path} was tuned for (other "
+            f"{', '.join(changed)}); name the right one with --model"
+        )
 
 
 @torch.no_grad()

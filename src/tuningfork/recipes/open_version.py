@@ -10,6 +10,7 @@ from tuningfork.errors import LibraryError, RunError
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.places import LibraryPlace
 from tuningfork.library.run_folder import RunFolder
+from tuningfork.library.sign_in import sign_in
 from tuningfork.library.store import Library
 from tuningfork.recipes.register import RUN_FILE
 
@@ -72,7 +73,7 @@ def find_run(run: str | Path, place: LibraryPlace | None = None) -> RunFolder:
         no_run = str(error)
     if not place.exists:
         raise RunError(f"{no_run}; and there is no library at {place} that could hold a prompt of this name")
-    with place.open() as library:
+    with sign_in(place.open()) as library:
         try:
             library.get(run)
         except LibraryError as error:

@@ -101,7 +101,7 @@ def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSin
     splits = split_examples(examples, seed=options.seed, test=own_test)
     if splits.left_out:
         sink.emit(Notice(f"Left out  {splits.left_out} training rows whose input is also in the test set"))
-    prepared = _divided(task, renderer, splits, options)
+    prepared = divided(task, renderer, splits, options)
     if model.maximum_length is not None:
         prepared = replace(prepared, room=model.maximum_length - length.longest_behind)
     _report_boundaries(renderer, prepared.rows, sink)
@@ -110,8 +110,8 @@ def prepare(task: Task, model: FrozenModel, options: TuneOptions, sink: EventSin
     return prepared
 
 
-def _divided(task: Task, renderer: RowRenderer, splits: Splits, options: TuneOptions) -> Prepared:
-    """The splits as the search needs them: few rows are all trained on, and judged by cross-validation."""
+def divided(task: Task, renderer: RowRenderer, splits: Splits, options: TuneOptions) -> Prepared:
+    """`splits` as a search needs them: few rows are all trained on, and judged by cross-validation."""
     rows, folds = splits.development, [Fold(splits.train, splits.validation)]
     if options.refit != "no" and len(rows) < FEW_ROWS:
         folds = cross_validation_folds(

@@ -131,6 +131,9 @@ def prediction_rows(test: Sequence[Example], evaluations: Mapping[str, Evaluatio
             "predictions": {name: written(e.predictions[index]) for name, e in evaluations.items()},
             "scores": {name: e.scores[index] for name, e in evaluations.items()},
             "log_losses": {name: e.log_losses[index] for name, e in evaluations.items()},
+            "probabilities": {
+                name: e.probabilities[index] for name, e in evaluations.items() if e.probabilities is not None
+            },
         }
         for index, example in enumerate(test)
     ]

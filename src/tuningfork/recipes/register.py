@@ -6,12 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tuningfork import __version__
-from tuningfork.errors import RunError, TuningForkError
+from tuningfork.errors import RunError, TaskError, TuningForkError
 from tuningfork.library.canonical import hash_bytes
 from tuningfork.library.contents import Content, Contract, Figure, Kind, Lineage, VersionRecord
 from tuningfork.library.naming import name_from
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import (
+    TEXT_PROMPT,
     ModelRecord,
     PromptRecord,
     RunRecord,
@@ -19,6 +20,7 @@ from tuningfork.library.run_records import (
     TuneResult,
 )
 from tuningfork.library.store import Library
+from tuningfork.recipes.evidence import evidence_of_run
 from tuningfork.tasks.task import Task, save_task, task_hash
 
 TASK_FILE, PROMPT_FILE, RUN_FILE = "task.yaml", "prompt.json", "run.json"
@@ -58,7 +60,7 @@ def register_run(
     folder = RunFolder.open(run)
     prepared = version_of_run(folder)
     wanted = name or name_from(folder.task.name)
-    return library.register(
+    made = library.register(
         wanted,
         prepared.content,
         prepared.files,
@@ -68,6 +70,29 @@ def register_run(
         note=note,
         description=description,
     )
+    _record_evidence(library, folder, made, author)
+    return made
+
+
+def _record_evidence(library: Library, folder: RunFolder, made: VersionRecord, author: str) -> None:
+    """Keep what the run measured of its prompt and, where its words are the parent, of these."""
+    if not folder.is_finished:
+        # What came from elsewhere was not measured.
+        return
+    try:
+        evidence = evidence_of_run(folder, made.content_hash)
+    except (RunError, TaskError):
+        # Its answers are gone, or its metric is code that nobody trusts here: the version stands, and gates
+        # say what it lacks.
+        return
+    library.record_evidence(made.reference, evidence, author=author)
+    if made.parent is None:
+        return
+    parent = library.get(f"{made.prompt}@{made.parent}")
+    is_its_words = parent.content.files.get(TASK_FILE) == made.content.files[TASK_FILE]
+    if parent.content.kind == "text" and is_its_words and parent.revoked is None:
+        words = evidence_of_run(folder, parent.content_hash, way=TEXT_PROMPT)
+        library.record_evidence(parent.reference, words, author=author)
 
 
 def register_text(

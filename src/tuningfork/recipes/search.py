@@ -16,7 +16,8 @@ from itertools import islice
 from tuningfork.events import EventSink, Notice, StageFinished, StageStarted
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.recipes.search_space import SearchSpace
-from tuningfork.training.checkpoint import Validation, pooled
+from tuningfork.recipes.spending import Budget
+from tuningfork.training.checkpoint import Checkpoint, Validation, pooled
 from tuningfork.training.loop import (
     Assignment,
     Candidate,
@@ -114,12 +115,18 @@ class _Job:
 class Search:
     """Runs the candidates of one run; everything it does can be taken up again from their checkpoints."""
 
-    def __init__(self, space: SearchSpace, folder: RunFolder, sink: EventSink) -> None:
+    def __init__(
+        self, space: SearchSpace, folder: RunFolder, sink: EventSink, *, budget: Budget | None = None
+    ) -> None:
+        """A search that trains no further candidates once `budget` has only time left for the seeds."""
         self._space = space
         self._folder = folder
         self._sink = sink
+        self._budget = budget or Budget(None)
         self.outcomes: dict[str, CandidateOutcome] = {}
         """Every candidate that was judged on validation, as its last stage left it."""
+        self.cut_short: set[str] = set()
+        """Candidates that were not trained, or not as far as they were to be, because time was up."""
 
     def run(self, candidates: Sequence[Candidate]) -> SearchResult:
         """Halve `candidates`, then train the seeds of the winner."""
@@ -137,43 +144,69 @@ class Search:
         return result
 
     def _run(self, candidates: Sequence[Candidate]) -> SearchResult:
-        alive = list(candidates)
-        ranked: list[CandidateOutcome] = []
-        steps = self._space.options.max_steps
-        rungs = [max(1, round(fraction * steps)) for fraction in _RUNGS] if len(alive) > 1 else [steps]
-        for until in dict.fromkeys(rungs):
-            ranked = self._stage(f"tune to step {until}", alive, until)
-            keep = max(1, (len(ranked) + 1) // 2)
-            alive = [outcome.candidate for outcome in ranked[:keep]]
-        winner = ranked[0]
+        winner = self.choose(candidates)
         refit_rows = self._space.rows[winner.candidate.placement].refit
         if refit_rows is not None:
             return SearchResult(winner, self._refit(winner, refit_rows))
         first, options = winner.candidate.arguments.seed, self._space.options
         beside = [seed for seed in range(options.seed, options.seed + options.num_seeds) if seed != first]
-        others = _with_seeds(winner.candidate, beside[: options.num_seeds - 1])
+        others = with_seeds(winner.candidate, beside[: options.num_seeds - 1])
         seeds = [winner]
         if others:
-            seeds += self._stage("more seeds", others, steps)
+            seeds += self._stage("more seeds", others, options.max_steps, may_stop=False)
         seeds.sort(key=lambda outcome: outcome.rank, reverse=True)
         return SearchResult(winner, [outcome.trainings[0] for outcome in seeds])
 
-    def _stage(self, name: str, candidates: Sequence[Candidate], until: int) -> list[CandidateOutcome]:
-        """Train `candidates` up to a step, and rank them."""
+    def choose(self, candidates: Sequence[Candidate]) -> CandidateOutcome:
+        """Halve `candidates` until one is left."""
+        alive = list(candidates)
+        ranked: list[CandidateOutcome] = []
+        steps = self._space.options.max_steps
+        rungs = [max(1, round(fraction * steps)) for fraction in _RUNGS] if len(alive) > 1 else [steps]
+        reached = 0
+        for rung in dict.fromkeys(rungs):
+            while reached < rung:
+                reached = self._next_stop(alive, reached, rung)
+                ranked = self._stage(f"tune to step {reached}", alive, reached)
+            keep = max(1, (len(ranked) + 1) // 2)
+            alive = [outcome.candidate for outcome in ranked[:keep]]
+        return ranked[0]
+
+    def _next_stop(self, alive: Sequence[Candidate], reached: int, rung: int) -> int:
+        """How far to train before the folds are judged: to the rung, or where a last candidate may stall."""
+        arguments = alive[0].arguments
+        if len(alive) > 1 or self._space.num_folds == 1 or not arguments.patience:
+            return rung
+        outcome = self.outcomes.get(alive[0].name)
+        best_step = 0 if outcome is None else outcome.best_step
+        stall = best_step + arguments.patience * arguments.validate_every
+        return stall if reached < stall < rung else rung
+
+    def _stage(
+        self, name: str, candidates: Sequence[Candidate], until: int, *, may_stop: bool = True
+    ) -> list[CandidateOutcome]:
+        """Train `candidates` up to a step, and rank them; some are left out if it `may_stop` and must."""
         going = [candidate for candidate in candidates if not self._has_stalled(candidate)]
         before = {candidate.name: self.outcomes.get(candidate.name) for candidate in going}
         done = sum(outcome.until_step for outcome in before.values() if outcome is not None)
         total = (until * len(going) - done) * self._space.num_folds
         self._sink.emit(StageStarted(name, total, "steps"))
-        trained = iter(self._train([job for candidate in going for job in self._jobs(candidate)], until))
+        jobs = [job for candidate in going for job in self._jobs(candidate)]
+        trained = self._train_in_time(jobs, until) if may_stop else dict(enumerate(self._train(jobs, until)))
+        by_place = iter(range(len(jobs)))
         for candidate in going:
-            trainings = tuple(islice(trained, self._space.num_folds))
+            places = list(islice(by_place, self._space.num_folds))
+            if not trained.keys() >= set(places):
+                self.cut_short.add(candidate.name)
+                continue
+            trainings = tuple(trained[place] for place in places)
             self.outcomes[candidate.name] = CandidateOutcome(
                 candidate, trainings, until, self._space.higher_is_better
             )
-        spent = sum(self.outcomes[name].seconds - (b.seconds if b else 0.0) for name, b in before.items())
-        self._sink.emit(StageFinished(name, spent))
-        outcomes = [self.outcomes[candidate.name] for candidate in candidates]
+        outcomes = [self.outcomes[c.name] for c in candidates if c.name in self.outcomes]
+        earlier = sum(outcome.seconds for outcome in before.values() if outcome is not None)
+        now = sum(self.outcomes[name].seconds for name in before if name in self.outcomes)
+        self._sink.emit(StageFinished(name, now - earlier))
         return sorted(outcomes, key=lambda outcome: outcome.rank, reverse=True)
 
     def _has_stalled(self, candidate: Candidate) -> bool:
@@ -205,11 +238,8 @@ class Search:
 
         Nothing is left to choose among these seeds by, so the first is taken.
         """
-        steps, first = winner.best_step, winner.candidate.arguments.seed
-        renamed = replace(winner.candidate, name=winner.candidate.name.replace("-seed", "-all-seed"))
-        # At step 0 there is no order of the rows yet that seeds could differ in.
-        count = self._space.options.num_seeds if steps else 1
-        seeds = _with_seeds(renamed, range(first, first + count))
+        steps = winner.best_step
+        seeds = refit_candidates(winner.candidate, steps, self._space.options.num_seeds)
         self._sink.emit(StageStarted("train on all rows", steps * len(seeds), "steps"))
         outcomes = self._train([_Job(candidate, rows, None) for candidate in seeds], steps)
         self._sink.emit(StageFinished("train on all rows", sum(o.progress.seconds for o in outcomes)))
@@ -219,14 +249,47 @@ class Search:
         """Train up to a step, as many side by side as the options allow."""
         outcomes: dict[int, TrainingOutcome] = {}
         for bank in self._banks(jobs):
-            trained = train_bank(
-                [self._assignment(jobs[place]) for place in bank],
-                metric=self._space.metric,
-                sink=self._sink,
-                until_step=until,
-            )
-            outcomes.update(zip(bank, trained, strict=True))
+            outcomes.update(self._train_bank(jobs, bank, until))
         return [outcomes[place] for place in range(len(jobs))]
+
+    def _train_in_time(self, jobs: Sequence[_Job], until: int) -> dict[int, TrainingOutcome]:
+        """As `_train`, by place in `jobs`, but without banks whose turn comes when time is up.
+
+        The first candidate that is judged is never left out, and neither is what stands at that step already.
+        """
+        outcomes: dict[int, TrainingOutcome] = {}
+        for bank in self._banks(jobs):
+            has_judged = bool(self.outcomes) or len(outcomes) >= self._space.num_folds
+            is_up = has_judged and self._is_time_up(outcomes.values(), until)
+            if not is_up or all(self._stands_at(jobs[place].candidate, until) for place in bank):
+                outcomes.update(self._train_bank(jobs, bank, until))
+        return outcomes
+
+    def _train_bank(
+        self, jobs: Sequence[_Job], bank: Sequence[int], until: int
+    ) -> dict[int, TrainingOutcome]:
+        trained = train_bank(
+            [self._assignment(jobs[place]) for place in bank],
+            metric=self._space.metric,
+            sink=self._sink,
+            until_step=until,
+        )
+        return dict(zip(bank, trained, strict=True))
+
+    def _is_time_up(self, trained: Iterable[TrainingOutcome], until: int) -> bool:
+        """Whether the budget has no more time than the seeds of a winner will take."""
+        known = [*trained, *(t for outcome in self.outcomes.values() for t in outcome.trainings)]
+        steps = sum(training.progress.step for training in known)
+        pace = sum(training.progress.seconds for training in known) / max(1, steps)
+        return self._budget.is_spent(reserve=pace * until * self._space.options.num_seeds)
+
+    def _stands_at(self, candidate: Candidate, until: int) -> bool:
+        """Whether a checkpoint says that nothing is left to train up to this step."""
+        path = self._folder.checkpoint_path(candidate.name)
+        if not path.exists():
+            return False
+        progress = Checkpoint.load(path).progress
+        return progress.is_finished or progress.step >= until
 
     def _banks(self, jobs: Sequence[_Job]) -> list[list[int]]:
         """Which of `jobs` run side by side, in the order of the first of each."""
@@ -247,7 +310,18 @@ class Search:
         return Assignment(training, job.validate, self._folder.checkpoint_path(job.candidate.name))
 
 
-def _with_seeds(candidate: Candidate, seeds: Iterable[int]) -> list[Candidate]:
+def refit_candidates(chosen: Candidate, steps: int, num_seeds: int) -> list[Candidate]:
+    """What was chosen for so many trainings on all rows to step `steps`, each with a seed of its own.
+
+    At step 0 there is no order of the rows yet that seeds could differ in, so there is one.
+    """
+    first = chosen.arguments.seed
+    renamed = replace(chosen, name=chosen.name.replace("-seed", "-all-seed"))
+    return with_seeds(renamed, range(first, first + (num_seeds if steps else 1)))
+
+
+def with_seeds(candidate: Candidate, seeds: Iterable[int]) -> list[Candidate]:
+    """`candidate` with each of `seeds`."""
     stem = candidate.name.rpartition("-seed")[0]
     return [
         replace(candidate, name=f"{stem}-seed{seed}", arguments=replace(candidate.arguments, seed=seed))

@@ -159,7 +159,7 @@ class _Tuning:
             return folder
         if resume.is_finished:
             raise RunError(f"{resume.path}: this run is finished; see it with: tuningfork show {resume.path}")
-        changed = _differences(resume.record, record)
+        changed = changed_since(resume.record, record)
         if changed:
             raise RunError(
                 f"{resume.path}: cannot be resumed, changed since it began: {', '.join(changed)}; "
@@ -423,7 +423,8 @@ def _load(options: TuneOptions, resume: RunFolder | None, sink: EventSink) -> Fr
     )
 
 
-def _differences(before: RunRecord, now: RunRecord) -> list[str]:
+def changed_since(before: RunRecord, now: RunRecord) -> list[str]:
+    """What must be as it was for a run to go on, and is not."""
     parts = {
         "the data": before.data_hash == now.data_hash,
         "the test set": before.test_hash == now.test_hash,

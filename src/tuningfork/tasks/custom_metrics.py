@@ -22,9 +22,7 @@ from typing import Any
 from tuningfork.errors import TaskError
 from tuningfork.tasks.metrics import Metric, Score
 from tuningfork.tasks.suggestions import did_you_mean
-
-TRUST_VARIABLE = "TUNINGFORK_TRUST_CODE"
-"""Set to 1, it lets task files name code that is run."""
+from tuningfork.tasks.trusted_code import TRUST_VARIABLE, is_trusted
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _SHOWN = 60
@@ -46,17 +44,17 @@ def check_import_path(name: str) -> None:
 
 
 @contextmanager
-def trusting_code(is_trusted: bool = True) -> Iterator[None]:
+def trusting_code(trusts: bool = True) -> Iterator[None]:
     """Let task files name code that is run, for as long as the context lasts."""
     before = os.environ.get(TRUST_VARIABLE)
-    if is_trusted:
+    if trusts:
         os.environ[TRUST_VARIABLE] = "1"
     try:
         yield
     finally:
-        if is_trusted and before is None:
+        if trusts and before is None:
             os.environ.pop(TRUST_VARIABLE, None)
-        elif is_trusted and before is not None:
+        elif trusts and before is not None:
             os.environ[TRUST_VARIABLE] = before
 
 
@@ -71,7 +69,7 @@ def custom_metric(name: str, folder: str | Path | None = None) -> Metric:
     """
     check_import_path(name)
     where = None if folder is None else Path(folder).absolute()
-    if os.environ.get(TRUST_VARIABLE) != "1":
+    if not is_trusted():
         found = "the installed packages" if where is None else f"{where} or the installed packages"
         raise TaskError(
             f"metric {name}: would import and run {name.partition(':')[0]} from {found}; if you trust that "

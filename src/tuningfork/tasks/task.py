@@ -17,6 +17,8 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from tuningfork.atomic import write_text
 from tuningfork.errors import TaskError
+from tuningfork.tasks.assertions.assertion import inline_files, read_assertions
+from tuningfork.tasks.assertions.declaration import Source
 from tuningfork.tasks.custom_metrics import is_custom
 from tuningfork.tasks.metric_choice import check_metrics
 from tuningfork.tasks.metrics import Metric, get_metric
@@ -95,6 +97,8 @@ class Task(BaseModel):
     """JSON Schema that answers should follow"""
     uses_chat_template: bool = True
     """false gives the model plain text, for base models"""
+    assertions: list[dict[str, Any]] | None = None
+    """what must hold of every answer, as in docs/suites.md"""
 
     @model_validator(mode="before")
     @classmethod
@@ -126,6 +130,8 @@ class Task(BaseModel):
         self._check_prompt()
         self._check_labels()
         self._check_output_schema()
+        if self.assertions is not None:
+            read_assertions(self.assertions, Source())
         return self
 
     def _check_prompt(self) -> None:
@@ -240,6 +246,8 @@ def load_task(path: str | Path, *, imports_code: bool = True) -> Task:
             f"{path}: expected the fields of a task (name, type, data, ...), found {content!r:.60}"
         )
     try:
+        if "assertions" in content:
+            content = {**content, "assertions": inline_files(content["assertions"], path.parent)}
         task = Task.model_validate(content)
     except TaskError as error:
         raise TaskError(f"{path}: {error}") from error
@@ -271,12 +279,15 @@ def save_task(task: Task, path: Path) -> None:
 
 
 def task_hash(task: Task) -> str:
-    """Return a SHA-256 over what a model sees and what scores its answers.
+    """Return a SHA-256 over what a model sees, what scores its answers, and what must hold for them.
 
     Left out are the name, paths, and what only a report minds: further metrics and the margin.
     """
     left_out = dict.fromkeys(("name", "metrics", "margin", "code"), True)
     content = task.model_dump(mode="json", exclude={**left_out, "data": {"train", "test"}})
+    if task.assertions is None:
+        # Tasks without this field keep the hash that they had before there was one.
+        del content["assertions"]
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -107,11 +107,6 @@ class JointTraining(Training):
         self._module.load_state_dict(current)
         return found
 
-    def settle(self) -> None:
-        """Leave what is learned as it was at the best validation, for good; for when the training is over."""
-        if self.progress.best is not None:
-            self._module.load_state_dict(self._best_module)
-
     def _gradients(self, batch: Sequence[int]) -> float:
         """Each row counts alike: a task's mean loss counts for its share of the batch."""
         by_task = defaultdict[int, list[TrainingRow]](list)

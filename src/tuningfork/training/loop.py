@@ -236,6 +236,11 @@ class Training:
         trained = sum(parameter.numel() for parameter in self._module.parameters())
         return TrainingOutcome(self._candidate, self.progress, prompt, trained, parts)
 
+    def settle(self) -> None:
+        """Leave what is learned as it was at the best validation, for good; for when the training is over."""
+        if self.progress.best is not None:
+            self._module.load_state_dict(self._best_module)
+
     def _draw(self) -> list[int]:
         """Get ready for a step; return which rows it sees."""
         set_learning_rate(self._optimizer, learning_rate_at(self.progress.step, self.arguments))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Completed, invoke
+from tests.library.measured import guard_lightly
 from tests.library.prompts import LINEAGE, add
 from tuningfork.library.contents import Figure
 from tuningfork.library.store import Library
@@ -19,8 +20,9 @@ FIGURES = (
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with a library: shop/tickets with versions 1 and 2, and words."""
+    """A folder with a library: shop/tickets with versions 1 and 2, and words; no evidence is asked for."""
     with Library(tmp_path / "library") as library:
+        guard_lightly(library)
         measured = LINEAGE.model_copy(update={"figures": FIGURES})
         add(library, lineage=measured, note="first try", description="Finds the queue.")
         add(library, tensors=b"better", parent=1, author="bob", lineage=measured)
@@ -29,8 +31,9 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(place: Path) -> Command:
-    """Runs `tuningfork library ...` there."""
+def command(place: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `tuningfork library ...` there, by no key."""
+    monkeypatch.delenv("TUNINGFORK_KEY", raising=False)
 
     def called(*arguments: str | Path) -> Completed:
         return invoke(place, "library", *arguments)

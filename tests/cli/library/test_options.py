@@ -4,20 +4,21 @@ import pytest
 
 from tests.cli.library.conftest import Command
 from tuningfork.cli.library import options
-from tuningfork.errors import LibraryError
+from tuningfork.library import sign_in
+from tuningfork.library.actors import Actor
+from tuningfork.library.store import Library
 
 
 def test_who_acts_is_named_or_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "getuser", lambda: "os-user")
+    monkeypatch.setattr(sign_in, "system_user", lambda: "os-user")
     assert options.actor_name(" ann ") == "ann"
     assert options.actor_name(None) == options.actor_name("") == "os-user"
 
-    def nobody() -> str:
-        raise KeyError("uid 1234")
 
-    monkeypatch.setattr(options, "getuser", nobody)
-    with pytest.raises(LibraryError, match="name yourself: --actor NAME"):
-        options.actor_name(None)
+def test_who_signed_in_acts_whoever_the_user_is(place: Path) -> None:
+    with Library(place / "library") as library:
+        assert options.actor_name(None, library.acting(Actor("ann"))) == "ann"
+        assert options.actor_name(None, library) == sign_in.system_user()
 
 
 def test_library_and_artifacts_are_where_options_or_the_environment_say(

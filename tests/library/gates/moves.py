@@ -17,6 +17,7 @@ def moving(
     current: VersionRecord | None = None,
     *,
     alias: str = "production",
+    actor: str = "ann",
 ) -> Iterator[Move]:
     """`alias` about to move from `current` to `candidate`."""
     with reading(library.engine) as connection:
@@ -33,5 +34,5 @@ def moving(
             candidate_id=key(candidate),
             current=current,
             current_id=None if current is None else key(current),
-            actor="ann",
+            actor=actor,
         )

@@ -24,6 +24,20 @@ class BrokenGate:
         raise LibraryError("artifact 1234 is damaged")
 
 
+class StumblingGate(BrokenGate):
+    name = "stumbling"
+
+    def judge(self, move: Move, settings: Settings) -> GateResult:
+        raise ZeroDivisionError("nothing was counted")
+
+
+class UnendingGate(BrokenGate):
+    name = "unending"
+
+    def judge(self, move: Move, settings: Settings) -> GateResult:
+        return GateResult(self.name, True, "far", {"low": float("-inf"), "high": 1.0})
+
+
 def test_gates_are_called_what_they_call_themselves() -> None:
     assert {name: gate.name for name, gate in GATES.items()} == {name: name for name in GATES}
     assert {name for policy in DEFAULT_POLICIES.values() for name in policy} <= set(GATES)
@@ -33,6 +47,13 @@ def test_production_is_guarded_before_anybody_says_so(library: Library) -> None:
     add(library)
     assert library.policy("shop/tickets", "production") == DEFAULT_POLICIES["production"] != {}
     assert library.policy("shop/tickets", "staging") == {}
+    assert list(DEFAULT_POLICIES["production"]) == [
+        "contract",
+        "known_data",
+        "evaluated",
+        "no_worse",
+        "critical_cases",
+    ]
 
 
 def test_the_nearest_and_newest_policy_counts(library: Library) -> None:
@@ -78,6 +99,22 @@ def test_a_gate_that_is_unknown_or_fails_does_not_pass(
         ("contract", True),
     ]
     assert "artifact 1234 is damaged" in found[1].reason
+
+
+def test_a_gate_that_stumbles_does_not_pass(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GATES, "stumbling", StumblingGate())
+    with moving(library, add(library)) as move:
+        found = judge(move, {"stumbling": {}, "contract": {"margin": 1}, "approvals": []})  # type: ignore[dict-item]
+    assert not any(result.passed for result in found)
+    assert found[0].reason == "cannot be judged: ZeroDivisionError: nothing was counted"
+    assert found[1].reason.startswith("cannot be judged: gate contract: its only setting is may_change")
+
+
+def test_figures_can_be_written_down(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GATES, "unending", UnendingGate())
+    with moving(library, add(library)) as move:
+        (found,) = judge(move, {"unending": {}})
+    assert found.figures == {"high": 1.0}
 
 
 def test_a_policy_row_of_a_later_version_is_kept_and_fails_closed(library: Library) -> None:

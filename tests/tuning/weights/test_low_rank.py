@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.peft_reference import lora_weights, with_peft_layers
-from tests.tiny_models import tiny_model
+from tests.tiny_models import MASK, SEP, random_ids, tiny_encoder, tiny_model
 from tests.training.test_step import ROWS, reference_loss
 from tests.training.toy_task import TEXT, TRAINSET
 from tests.unpadded_reference import relative_difference
@@ -15,6 +15,7 @@ from tuningfork.errors import PromptError
 from tuningfork.models.artefacts import AdaptedPrompt, InputPrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.training.arguments import TrainingArguments
+from tuningfork.training.objectives import ChoiceObjective, Objective, TokenObjective
 from tuningfork.training.optimizer import build_optimizer
 from tuningfork.training.step import accumulate_gradients
 from tuningfork.tuning.soft.defaults import SEARCHED_METHODS
@@ -29,6 +30,7 @@ from tuningfork.tuning.weights.low_rank import (
     start_adapter,
     with_low_rank,
 )
+from tuningfork.types import TrainingRow
 
 SETTINGS = LowRankSettings(rank=3, alpha=6, learning_rate=0.01)
 METHODS: dict[str, SoftMethod] = {name: SOFT_METHODS[name] for name in SEARCHED_METHODS} | {
@@ -126,6 +128,43 @@ def test_other_architectures_give_the_same_gradients_too(architecture: str) -> N
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     for ours, theirs in zip(by_group(module, found), by_group(module, expected), strict=True):
         assert relative_difference(ours, theirs) < 1e-4
+
+
+@pytest.mark.parametrize("architecture", ["t5", "bart", "bert"])
+def test_models_with_an_encoder_give_the_loss_and_gradients_of_peft_layers(architecture: str) -> None:
+    is_encoder = architecture == "bert"
+    model = tiny_encoder("bert") if is_encoder else tiny_model(architecture)
+    objective: Objective = TokenObjective()
+    rows: list[TrainingRow] = ROWS[:4]
+    if is_encoder:
+        objective = ChoiceObjective([(10,), (20,)], normalizes_length=False)
+        rows = [
+            TrainingRow((*random_ids(3 + i, seed=i), MASK, SEP, (10, 20)[i % 2]), (5 + i,), i % 2)
+            for i in range(4)
+        ]
+    method = hybrid(WordsAlone(TEXT))
+    module = started(model, method, size=0.05)
+    made = method.materialize(module)
+    adapted = with_peft_layers(model.network, made.update.detached())
+    reference = FrozenModel(adapted, model.tokenizer, name="PEFT's layers")
+    weights = lora_weights(cast(nn.Module, adapted))
+    for pair in weights.values():
+        for weight in pair:
+            weight.requires_grad_(True)
+    expected = objective.losses(reference, reference.prefix([TEXT]), rows).mean()
+    expected.backward()  # type: ignore[no-untyped-call]
+    loss = accumulate_gradients(model, made, rows, micro_batch_size=3, objective=objective)
+    assert loss == pytest.approx(expected.item(), rel=1e-4)
+    plain = objective.losses(model, model.prefix([TEXT]), rows).mean()
+    assert abs(loss - plain.item()) > 1e-2
+    parameters = dict(module.named_parameters())
+    assert len(parameters) == 2 * len(weights)
+    for name, (down, up) in weights.items():
+        key = name.replace(".", "/")
+        ours = [parameters[f"adapter.{part}.{key}"] for part in ("down", "up")]
+        pairs = [(_or_zero(p.grad, p), _or_zero(w.grad, w)) for p, w in zip(ours, (down, up), strict=True)]
+        if any(theirs.any() for _, theirs in pairs):
+            assert relative_difference(*map(list, zip(*pairs, strict=True))) < 1e-4, name
 
 
 def test_what_is_changed_is_what_peft_would_change_but_never_the_network(model: FrozenModel) -> None:

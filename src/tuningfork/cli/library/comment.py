@@ -23,7 +23,7 @@ def comment(
     actor: ActorOption = None,
 ) -> None:
     """Say something of a prompt or a version."""
-    who = actor_name(actor)
     with opened(library, artifacts) as found:
+        who = actor_name(actor, found)
         made = found.comment(target, text, author=who)
     typer.echo(f"Comment   {target}, by {made.author} at {made.time[:16].replace('T', ' ')}")

@@ -25,7 +25,7 @@ def describe(
     """Change the description of a prompt, or its owner."""
     if description is None and owner is None:
         raise LibraryError(f"{name}: say what to change: --description TEXT or --owner NAME")
-    who = actor_name(actor)
     with opened(library, artifacts) as found:
+        who = actor_name(actor, found)
         found.describe(name, actor=who, description=description, owner=owner)
     typer.echo(f"Described {name}")

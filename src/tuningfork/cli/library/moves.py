@@ -44,8 +44,8 @@ def promote(
     from tuningfork.cli.library.tables import print_move
     from tuningfork.library.aliases import MoveRequest
 
-    who = actor_name(actor)
     with opened(library, artifacts) as found:
+        who = actor_name(actor, found)
         candidate = found.get(version)
         request = MoveRequest(
             candidate.prompt,
@@ -78,7 +78,7 @@ def rollback(
     """Point an alias back to the version before; gates are not asked again."""
     from tuningfork.cli.library.tables import print_move
 
-    who = actor_name(actor)
     with opened(library, artifacts) as found:
+        who = actor_name(actor, found)
         outcome = found.roll_back(name, alias, actor=who, reason=reason, to=to)
     print_move(outcome, is_dry_run=False, as_json=as_json)

@@ -1,14 +1,23 @@
 """Options that several commands of the library take."""
 
-from getpass import getuser
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuningfork.errors import LibraryError
-
 if TYPE_CHECKING:
     from tuningfork.library.store import Library
+
+
+class RoleName(StrEnum):
+    """What somebody may do."""
+
+    NONE = "none"
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
+
 
 LibraryOption = Annotated[
     str | None,
@@ -34,28 +43,29 @@ AliasOption = Annotated[str, typer.Option("--alias", help="The alias to move.")]
 
 
 def opened(library: str | None, artifacts: str | None, *, may_make: bool = False) -> "Library":
-    """The library that the options name, ready to be used in a `with`.
+    """The library that the options name, as whoever runs the command may use it, for a `with`.
 
     Raises:
         LibraryError: if there is none, unless it may be made.
+        AccessError: if `TUNINGFORK_KEY` holds a key that may not be used.
     """
     from tuningfork.library.places import LibraryPlace
+    from tuningfork.library.sign_in import sign_in
 
     place = LibraryPlace.of(library, artifacts)
-    return place.open() if may_make else place.open_existing()
+    return sign_in(place.open() if may_make else place.open_existing())
 
 
-def actor_name(given: str | None) -> str:
-    """Who acts: whoever is named, else the user of the operating system.
+def actor_name(given: str | None, library: "Library | None" = None) -> str:
+    """Who acts: whoever is named, else whoever signed in to the library, else the user of the system.
 
     Raises:
         LibraryError: if neither is known.
     """
     if given is not None and given.strip():
         return given.strip()
-    try:
-        return getuser()
-    except (OSError, KeyError) as error:
-        raise LibraryError(
-            "the operating system does not say who you are; name yourself: --actor NAME"
-        ) from error
+    if library is not None and library.actor is not None:
+        return library.actor.name
+    from tuningfork.library.sign_in import system_user
+
+    return system_user()

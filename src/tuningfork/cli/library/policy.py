@@ -34,8 +34,8 @@ def policy(
     from tuningfork.library.gates.policy_file import read_policy
 
     wanted = None if gates is None else read_policy(gates)
-    who = actor_name(actor)
     with opened(library, artifacts, may_make=wanted is not None) as found:
+        who = actor_name(actor, found)
         if wanted is not None:
             found.set_policy(name, alias, wanted, actor=who)
         guarding = found.policy(name, alias)

@@ -44,9 +44,9 @@ def register(
     from tuningfork.recipes.register import register_run, register_text
     from tuningfork.tasks.task import load_task
 
-    author = actor_name(actor)
     task = load_task(source) if source.is_file() else None
     with opened(library, artifacts, may_make=True) as found:
+        author = actor_name(actor, found)
         if task is None:
             made = register_run(
                 found, source, author=author, name=name, parent=parent, note=note, description=description

@@ -22,7 +22,7 @@ def revoke(
     actor: ActorOption = None,
 ) -> None:
     """Take a version out of use for good."""
-    who = actor_name(actor)
     with opened(library, artifacts) as found:
+        who = actor_name(actor, found)
         made = found.revoke(version, actor=who, reason=reason)
     typer.echo(f"Revoked   {made.reference}: no alias can point to it, and it is not run any more")

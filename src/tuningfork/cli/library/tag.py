@@ -26,8 +26,8 @@ def tag(
     actor: ActorOption = None,
 ) -> None:
     """Tag a prompt or a version, to find it by."""
-    who = actor_name(actor)
     with opened(library, artifacts) as found:
+        who = actor_name(actor, found)
         found.tag(target, *tags, actor=who)
     typer.echo(f"Tagged    {target}: {', '.join(tags)}")
 
@@ -40,7 +40,7 @@ def untag(
     actor: ActorOption = None,
 ) -> None:
     """Take tags away from a prompt or a version."""
-    who = actor_name(actor)
     with opened(library, artifacts) as found:
+        who = actor_name(actor, found)
         found.untag(target, *tags, actor=who)
     typer.echo(f"Untagged  {target}: {', '.join(tags)}")

@@ -78,6 +78,8 @@ def mean_of(contestant: ContestantRecord) -> float:
 
 def seed_mean(seed: SeedRecord) -> float:
     """Return the score of one training: the mean over rows, each counting by its weight."""
+    if seed.values is not None:
+        return sum(seed.values) / len(seed.values)
     if seed.weights is None or not any(seed.weights):
         return sum(seed.scores) / len(seed.scores)
     weighed = (weight * score for weight, score in zip(seed.weights, seed.scores, strict=True))

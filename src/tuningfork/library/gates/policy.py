@@ -1,21 +1,46 @@
 """Which gates guard which alias, and what they say of a move."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy.exc import DBAPIError
 
-from tuningfork.errors import LibraryError
+from tuningfork.errors import GateError, LibraryError, TuningForkError
 from tuningfork.library import schema
 from tuningfork.library.canonical import now
+from tuningfork.library.gates.approvals import ApprovalsGate
+from tuningfork.library.gates.bias import BiasGate
 from tuningfork.library.gates.contract import ContractGate
+from tuningfork.library.gates.cost import CostGate
+from tuningfork.library.gates.critical_cases import CriticalCasesGate
+from tuningfork.library.gates.evaluated import EvaluatedGate
 from tuningfork.library.gates.gate import Gate, GateResult, Move, Settings
+from tuningfork.library.gates.guard import GuardGate
 from tuningfork.library.gates.known_data import KnownDataGate
+from tuningfork.library.gates.no_worse import NoWorseGate
+from tuningfork.library.gates.robustness import RobustnessGate
+from tuningfork.library.gates.servable import ServableGate
 from tuningfork.library.naming import PRODUCTION
 
-GATES: dict[str, Gate] = {gate.name: gate for gate in (ContractGate(), KnownDataGate())}
+_ALL: tuple[Gate, ...] = (
+    ContractGate(),
+    KnownDataGate(),
+    EvaluatedGate(),
+    NoWorseGate(),
+    CriticalCasesGate(),
+    RobustnessGate(),
+    BiasGate(),
+    GuardGate(),
+    ApprovalsGate(),
+    CostGate(),
+    ServableGate(),
+)
+GATES: dict[str, Gate] = {gate.name: gate for gate in _ALL}
 DEFAULT_POLICIES: Mapping[str, Mapping[str, Settings]] = {
-    PRODUCTION: {"contract": {}, "known_data": {}},
+    PRODUCTION: {"contract": {}, "known_data": {}, "evaluated": {}, "no_worse": {}, "critical_cases": {}},
 }
 """Gates of aliases that nobody has set a policy for; other aliases have none."""
 
@@ -56,16 +81,28 @@ def add_policy(
 
 def judge(move: Move, policy: Mapping[str, Settings]) -> list[GateResult]:
     """What every gate of `policy` says; one that is unknown here, or that fails itself, does not pass."""
-    results = []
-    for name, settings in policy.items():
-        if name not in GATES:
-            results.append(GateResult(name, False, "this gate is unknown to this version of tuningfork"))
-            continue
-        try:
-            results.append(GATES[name].judge(move, settings))
-        except LibraryError as error:
-            results.append(GateResult(name, False, f"cannot be judged: {error}"))
-    return results
+    return [_judged(move, name, settings) for name, settings in policy.items()]
+
+
+def _judged(move: Move, name: str, settings: Settings) -> GateResult:
+    if name not in GATES:
+        return GateResult(name, False, "this gate is unknown to this version of tuningfork")
+    try:
+        # What was accepted once may mean nothing to this version.
+        GATES[name].check_settings(settings)
+        found = GATES[name].judge(move, settings)
+    except DBAPIError:
+        # The transaction is lost, and with it the move.
+        raise
+    except GateError as error:
+        return GateResult(name, False, str(error))
+    except TuningForkError as error:
+        return GateResult(name, False, f"cannot be judged: {error}")
+    except Exception as error:
+        # Whatever a gate stumbles over, it has not passed.
+        return GateResult(name, False, f"cannot be judged: {type(error).__name__}: {error}")
+    figures = {name: value for name, value in (found.figures or {}).items() if math.isfinite(value)}
+    return replace(found, figures=figures or None)
 
 
 def _gate(name: str) -> Gate:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tuningfork.data.example import Example
 from tuningfork.evaluation.comparison import Family
-from tuningfork.evaluation.evaluate import Evaluation
+from tuningfork.evaluation.evaluate import Evaluation, Prediction
 from tuningfork.events import EventSink
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
@@ -51,8 +51,13 @@ class Made:
     seconds_to_best: float | None = None
     trained_parameters: int = 0
     stored_bytes: int = 0
+    priced_as: str | None = None
+    """The model behind an API that answers, as price tables call it; None if this machine does."""
     prompt_tokens: int | None = None
     """Tokens or virtual tokens that every call reads in front of its row; None if no model reads."""
+    respond: Callable[[Sequence[Example]], Sequence[Prediction]] | None = None
+    """What users call, with the first of the seeds: answers rows and scores nothing. Its latency is that of
+    the contestant; without it, that of `answers` is measured."""
 
 
 class Contestant(Protocol):
@@ -74,3 +79,11 @@ class Contestant(Protocol):
 
         Called again with the same `work`, it goes on where it stood; what it makes is bit-equal then.
         """
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """A contestant that can say beforehand how much it trains."""
+
+    def num_trainings(self, arena: Arena) -> int:
+        """Trainings at most: those that choose its setting, and the seeds of it."""

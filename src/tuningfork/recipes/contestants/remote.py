@@ -68,6 +68,7 @@ class RemoteContestant:
             answers={arena.options.seed: answer},
             setting={"model": self._settings.model, "host": self._settings.host, "temperature": 0.0},
             stored_bytes=len(arena.prepared.task.prompt.encode()),
+            priced_as=self._settings.model,
         )
 
 
