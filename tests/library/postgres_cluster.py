@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sqlalchemy import create_engine, text
+
+from tuningfork.library.database import database_url
+
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
 
@@ -52,3 +56,13 @@ def _free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def restart_at_once(url: str) -> None:
+    """Stop the server at `url` as a loss of power does, and start it again."""
+    engine = create_engine(database_url(f"{url}/postgres"))
+    with engine.connect() as connection:
+        data = str(connection.scalar(text("SHOW data_directory")))
+    engine.dispose()
+    folder = Path(data).parent
+    _run(folder, "pg_ctl", "-D", data, "-m", "immediate", "-l", str(folder / "log"), "-w", "restart")

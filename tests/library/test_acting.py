@@ -1,5 +1,6 @@
 """A library as somebody may use it: whatever it can do is refused to who may do nothing."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from tuningfork.library.chain import events
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.database import reading
 from tuningfork.library.evidence_records import EvidenceRecord
+from tuningfork.library.exchange.keys import PublicKey
 from tuningfork.library.store import Library
 
 FIRST_EVIDENCE = EvidenceRecord(
     id=1, kind="evaluation", content_hash="", dataset=None, sha256="", summary={}, author="", created=""
 )
+SIGNER = PublicKey(f"ed25519:{base64.b64encode(bytes(32)).decode()}", name="another shop")
 Attempt = Callable[[Library, str, VersionRecord], object]
 ATTEMPTS: dict[str, Attempt] = {
     "register": lambda library, actor, version: add(library, tensors=b"new", author=actor),
@@ -32,6 +35,9 @@ ATTEMPTS: dict[str, Attempt] = {
     "page": lambda library, actor, version: library.page(NAME),
     "history": lambda library, actor, version: library.history(NAME),
     "policy": lambda library, actor, version: library.policy(NAME, "production"),
+    "diff": lambda library, actor, version: library.diff(f"{NAME}@1", f"{NAME}@2"),
+    "tree": lambda library, actor, version: library.tree(NAME),
+    "timeline": lambda library, actor, version: library.timeline(NAME),
     "head": lambda library, actor, version: library.head(),
     "move_alias": lambda library, actor, version: library.move_alias(MoveRequest(NAME, "beta", 1, actor)),
     "try_move": lambda library, actor, version: library.try_move(
@@ -55,10 +61,13 @@ ATTEMPTS: dict[str, Attempt] = {
     "approve": lambda library, actor, version: library.approve(f"{NAME}@1", "beta", actor),
     "withdraw": lambda library, actor, version: library.withdraw(f"{NAME}@1", "beta", actor),
     "approvals": lambda library, actor, version: library.approvals(f"{NAME}@1"),
+    "trusted_keys": lambda library, actor, version: library.trusted_keys(),
+    "trust": lambda library, actor, version: library.trust(SIGNER, actor=actor),
+    "end_trust": lambda library, actor, version: library.end_trust(SIGNER, actor=actor),
     "people": lambda library, actor, version: library.people.all(actor=actor),
 }
 """Everything that a library can do, by name; `people` and `keys` have tests of their own."""
-OTHERWISE = {"acting", "close", "keys", "prompts"}
+OTHERWISE = {"acting", "close", "keys", "prompts", "search"}
 """What shows nothing of a prompt, or only what may be read: tests/library/test_access.py."""
 
 
@@ -79,6 +88,8 @@ def test_who_may_do_nothing_does_nothing(settled: Library) -> None:
             with pytest.raises(AccessError):
                 pytest.fail(f"{actor} may {name}: {attempt(library, actor, version)}")
     assert view.prompts() == keyed.prompts() == []
+    assert view.search("tickets").prompts == keyed.search("tickets").prompts == ()
+    assert settled.search("tickets").prompts != ()
     assert settled.head() == head
 
 
@@ -94,6 +105,14 @@ def test_admins_do_everything(
     last = ("untag", "move_alias", "roll_back", "revoke")
     for name in [*(name for name in ATTEMPTS if name not in last), *last]:
         ATTEMPTS[name](view, ADMIN, version)
+
+
+def test_who_may_not_register_leaves_no_bytes(settled: Library) -> None:
+    before = {sha256 for sha256, _ in settled.artifacts.hashes()}
+    for view, actor in ((as_person(settled, VIEWER), VIEWER), (with_key(settled, EDITOR, "read:*"), EDITOR)):
+        with pytest.raises(AccessError, match=f"{actor} may not register {NAME}"):
+            add(view, tensors=b"much of it", author=actor)
+    assert {sha256 for sha256, _ in settled.artifacts.hashes()} == before
 
 
 def test_a_view_changes_nothing_for_others(settled: Library) -> None:

@@ -1,6 +1,8 @@
 """What people say of prompts beside their versions: tags, comments, an owner, a description."""
 
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -14,6 +16,7 @@ from tuningfork.library.contents import Comment
 from tuningfork.library.naming import check_name, read_reference
 from tuningfork.library.people import find_person
 from tuningfork.library.versions import find_prompt, number_of, version_row
+from tuningfork.library.word_index import index_prompt
 
 _TAG = re.compile(r"[a-z0-9][a-z0-9._:=-]*")
 _LONGEST_TAG = 100
@@ -43,6 +46,7 @@ def add_tag(connection: Connection, target: str, tag: str) -> None:
     prompt, number = _target(connection, target)
     if tag not in tags_of(connection, prompt.id, number):
         connection.execute(insert(schema.tag).values(prompt_id=prompt.id, number=number or 0, tag=tag))
+        index_prompt(connection, prompt.id)
 
 
 def remove_tag(connection: Connection, target: str, tag: str) -> None:
@@ -61,6 +65,7 @@ def remove_tag(connection: Connection, target: str, tag: str) -> None:
             columns.prompt_id == prompt.id, columns.number == (number or _WHOLE_PROMPT), columns.tag == tag
         )
     )
+    index_prompt(connection, prompt.id)
 
 
 def tags_of(connection: Connection, prompt_id: int, number: int | None = None) -> tuple[str, ...]:
@@ -70,6 +75,19 @@ def tags_of(connection: Connection, prompt_id: int, number: int | None = None) -
         columns.prompt_id == prompt_id, columns.number == (number or _WHOLE_PROMPT)
     )
     return tuple(connection.scalars(wanted.order_by(columns.tag)))
+
+
+def version_tags(
+    connection: Connection, prompt_id: int, numbers: Sequence[int]
+) -> dict[int, tuple[str, ...]]:
+    """The tags of versions that have some, by their numbers."""
+    columns, found = schema.tag.c, defaultdict[int, list[str]](list)
+    wanted = select(columns.number, columns.tag).where(
+        columns.prompt_id == prompt_id, columns.number.in_(numbers)
+    )
+    for row in connection.execute(wanted.order_by(columns.tag)):
+        found[row.number].append(row.tag)
+    return {number: tuple(tags) for number, tags in found.items()}
 
 
 def add_comment(connection: Connection, target: str, text: str, *, author: str) -> Comment:
@@ -126,6 +144,7 @@ def change_description(connection: Connection, name: str, description: str, *, a
 
 def _change(connection: Connection, prompt: Row[Any], kind: str, actor: str, **fields: str) -> None:
     connection.execute(update(schema.prompt).where(schema.prompt.c.id == prompt.id).values(**fields))
+    index_prompt(connection, prompt.id)
     before = {name: getattr(prompt, name) for name in fields}
     payload = {"prompt": prompt.name, "before": before, "after": fields}
     append_event(connection, kind, actor, payload, prompt_id=prompt.id)

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -16,6 +18,16 @@ from tuningfork.library.canonical import hash_bytes
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 2**20
+_FRESH_SECONDS = 600
+"""What was written longer ago is written again, so that nobody takes it for garbage of long ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What lies under a name."""
+
+    sha256: str
+    num_bytes: int
 
 
 class ArtifactStore(Protocol):
@@ -26,7 +38,7 @@ class ArtifactStore(Protocol):
         """Where it is, as it may be printed."""
 
     def put(self, content: bytes) -> str:
-        """Keep `content`, if it is not kept yet; return its hash.
+        """Keep `content`, if it is not kept yet; return its hash. Either way it was written just now.
 
         Raises:
             LibraryError: if it cannot be written; nothing is left under its name then.
@@ -47,6 +59,19 @@ class ArtifactStore(Protocol):
 
     def hashes(self) -> Iterator[tuple[str, float]]:
         """Every hash there is, with when it was written, in seconds since 1970."""
+
+    def written(self, sha256: str) -> float | None:
+        """When the bytes with this hash were written, in seconds since 1970; None if they are not there."""
+
+    def measure(self, sha256: str) -> Measured | None:
+        """Size and hash of what lies under this name, read in pieces; None if nothing does.
+
+        Raises:
+            LibraryError: if it cannot be read.
+        """
+
+    def remove_unfinished(self, before: float, *, only_count: bool = False) -> int:
+        """Remove, or count, what writers that were killed left behind before this moment."""
 
 
 def open_artifacts(place: str | Path) -> ArtifactStore:
@@ -89,9 +114,14 @@ class FolderStore:
         path = self._path(sha256)
         try:
             if not (path.is_file() and path.stat().st_size == len(content) and _hash_file(path) == sha256):
+                is_new_folder = not path.parent.is_dir()
                 with replacing(path) as temporary:
                     temporary.write_bytes(content)
                 _flush_folder(path.parent)
+                if is_new_folder:
+                    _flush_folder(path.parent.parent)
+            else:
+                os.utime(path)
         except OSError as error:
             raise LibraryError(
                 f"{self.place}: an artifact of {len(content)} bytes cannot be written "
@@ -123,8 +153,36 @@ class FolderStore:
     def hashes(self) -> Iterator[tuple[str, float]]:
         """Every file whose name is a hash; unfinished ones have none."""
         for path in self._folder.glob("??/*"):
-            if _SHA256.fullmatch(path.name):
-                yield path.name, path.stat().st_mtime
+            if _SHA256.fullmatch(path.name) and (when := _modified(path)) is not None:
+                yield path.name, when
+
+    def written(self, sha256: str) -> float | None:
+        """When the file with this name was written."""
+        return _modified(self._path(sha256))
+
+    def measure(self, sha256: str) -> Measured | None:
+        """Size and hash of the file with this name.
+
+        Raises:
+            LibraryError: if it cannot be read.
+        """
+        path = self._path(sha256)
+        try:
+            return Measured(_hash_file(path), path.stat().st_size)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _missing(self.place, sha256, error) from error
+
+    def remove_unfinished(self, before: float, *, only_count: bool = False) -> int:
+        """Remove the temporary files of writers that were killed."""
+        count = 0
+        for path in self._folder.glob("??/.*.part"):
+            if (when := _modified(path)) is not None and when < before:
+                count += 1
+                if not only_count:
+                    path.unlink(missing_ok=True)
+        return count
 
     def _path(self, sha256: str) -> Path:
         _check_hash(sha256)
@@ -154,7 +212,7 @@ class RemoteStore:
         sha256 = hash_bytes(content)
         path = self._path(sha256)
         try:
-            if not self._files.exists(path) or self._files.size(path) != len(content):
+            if not self._is_fresh(path, len(content)):
                 self._files.makedirs(os.path.dirname(path), exist_ok=True)
                 self._files.pipe_file(path, content)
         except OSError as error:
@@ -195,6 +253,44 @@ class RemoteStore:
             if _SHA256.fullmatch(name):
                 yield name, self._written(path, details)
 
+    def written(self, sha256: str) -> float | None:
+        """When the object of this name was written."""
+        path = self._path(sha256)
+        try:
+            return self._written(path, self._files.info(path))
+        except FileNotFoundError:
+            return None
+
+    def measure(self, sha256: str) -> Measured | None:
+        """Size and hash of the object of this name.
+
+        Raises:
+            LibraryError: if it cannot be read.
+        """
+        digest, num_bytes = hashlib.sha256(), 0
+        try:
+            with self._files.open(self._path(sha256), "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+                    num_bytes += len(chunk)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _missing(self.place, sha256, error) from error
+        return Measured(digest.hexdigest(), num_bytes)
+
+    def remove_unfinished(self, before: float, *, only_count: bool = False) -> int:
+        """Nothing is ever there: an object appears when it is whole."""
+        return 0
+
+    def _is_fresh(self, path: str, num_bytes: int) -> bool:
+        try:
+            details = self._files.info(path)
+        except FileNotFoundError:
+            return False
+        is_young = time.time() - self._written(path, details) < _FRESH_SECONDS
+        return is_young and int(details["size"]) == num_bytes
+
     def _written(self, path: str, details: dict[str, Any]) -> float:
         when = details.get("LastModified") or details.get("created") or self._files.modified(path)
         return float(when if isinstance(when, int | float) else when.timestamp())
@@ -202,6 +298,14 @@ class RemoteStore:
     def _path(self, sha256: str) -> str:
         _check_hash(sha256)
         return str(self._root / sha256[:2] / sha256)
+
+
+def _modified(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        # Whoever collects garbage at the same time was faster.
+        return None
 
 
 def _hash_file(path: Path) -> str:

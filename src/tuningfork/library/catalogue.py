@@ -4,10 +4,13 @@ from sqlalchemy import Engine
 
 from tuningfork.library import annotations
 from tuningfork.library.access import Access, check_reading
-from tuningfork.library.contents import Comment, Kind, PromptPage, PromptSummary, VersionRecord
+from tuningfork.library.contents import Comment, Kind, PromptPage, PromptSummary, SearchPage, VersionRecord
 from tuningfork.library.database import reading, writing
 from tuningfork.library.listing import Filter, list_prompts, prompt_page
 from tuningfork.library.naming import name_in
+from tuningfork.library.search import search
+from tuningfork.library.timeline import Tenure, timeline
+from tuningfork.library.tree import VersionTree, version_tree
 from tuningfork.library.versions import file_sizes, newest_like
 
 
@@ -24,6 +27,17 @@ class Catalogue:
         with reading(self.engine) as connection:
             return list_prompts(connection, wanted or Filter(), limit=limit, after=after)
 
+    def search(
+        self, words: str, wanted: Filter | None = None, *, limit: int = 50, after: str | None = None
+    ) -> SearchPage:
+        """Prompts that have words beginning with each of `words`, the best first, a page at a time.
+
+        Raises:
+            LibraryError: if `words` has none, or `after` is not the `next` of a page.
+        """
+        with reading(self.engine) as connection:
+            return search(connection, words, wanted or Filter(), limit=limit, after=after)
+
     def page(self, name: str, *, limit: int = 20) -> PromptPage:
         """A prompt with its `limit` newest versions and comments.
 
@@ -38,6 +52,26 @@ class Catalogue:
         """How many bytes each file of a version has, by its path."""
         with reading(self.engine) as connection:
             return file_sizes(connection, version)
+
+    def tree(self, name: str) -> VersionTree:
+        """How the versions of a prompt came one from another.
+
+        Raises:
+            LibraryError: if there is no such prompt.
+        """
+        with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
+            return version_tree(connection, name)
+
+    def timeline(self, name: str) -> list[Tenure]:
+        """Which version each alias of a prompt pointed to, from when to when.
+
+        Raises:
+            LibraryError: if there is no such prompt.
+        """
+        with reading(self.engine) as connection:
+            check_reading(connection, self.access, name)
+            return timeline(connection, name)
 
     def tag(self, target: str, *tags: str, actor: str) -> None:
         """Tag a prompt (`shop/reply`) or one version (`shop/reply@3`).

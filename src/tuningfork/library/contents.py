@@ -35,6 +35,25 @@ class Figure(Record):
     num_rows: int | None = None
 
 
+class ImportOrigin(Record):
+    """Where a version was before it came here, and who vouches for that."""
+
+    kind: str
+    """`bundle`, `peft`, `mlflow`, `langfuse` or `hub`."""
+    place: str
+    """The library, by the hash of its first event, or the address of the server."""
+    reference: str
+    """What it was called there, down to the version or commit."""
+    content_hash: str = ""
+    """That it had there, where there are such."""
+    signer: str = ""
+    """Who signed, by the name that their key is trusted under; empty where nobody did."""
+    key: str = ""
+    """That the signature was verified with; empty where there was none."""
+    notes: tuple[str, ...] = ()
+    """What was lost or changed on the way, a sentence each."""
+
+
 class Lineage(Record):
     """Where a version comes from; every entry that is a hash can be followed."""
 
@@ -55,6 +74,8 @@ class Lineage(Record):
     figures: tuple[Figure, ...] = ()
     sources: tuple[str, ...] = ()
     """Content hashes of versions or prompts that it was made of."""
+    imported: ImportOrigin | None = None
+    """Set on what was not made here; the rest is then what the origin says."""
 
 
 class Content(Record):
@@ -114,6 +135,14 @@ class PromptSummary(Record):
     """Of the newest version."""
     aliases: dict[str, int]
     tags: tuple[str, ...] = ()
+
+
+class SearchPage(Record):
+    """Prompts that were found, the best first."""
+
+    prompts: tuple[PromptSummary, ...]
+    next: str | None = None
+    """What to go on `after`; None where there are no more."""
 
 
 class Comment(Record):

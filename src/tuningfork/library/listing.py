@@ -1,15 +1,17 @@
 """Lists: the prompts of a library a page at a time, and everything about one prompt on a page."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from tuningfork.library import schema
 from tuningfork.library.access import readable
-from tuningfork.library.annotations import comments_of, tags_of
+from tuningfork.library.annotations import comments_of, tags_of, version_tags
 from tuningfork.library.contents import Kind, PromptPage, PromptSummary
-from tuningfork.library.versions import find_prompt, read_version
+from tuningfork.library.versions import find_prompt, read_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Filter:
     """Of the newest version."""
     alias: str | None = None
     """That points somewhere."""
+    owner: str | None = None
 
 
 def list_prompts(
@@ -33,15 +36,19 @@ def list_prompts(
 
     Where somebody acts, those of which they may read anything.
     """
-    prompt, version = schema.prompt.c, schema.version.c
-    newest = and_(version.prompt_id == prompt.id, version.number == prompt.last_number)
+    name = schema.prompt.c.name
+    behind = [] if after is None else [name > after]
     rows = connection.execute(
-        select(schema.prompt, version.kind)
-        .join(schema.version, newest)
-        .where(*_conditions(wanted), *readable(connection), *([] if after is None else [prompt.name > after]))
-        .order_by(prompt.name)
+        select(schema.prompt)
+        .where(*conditions(wanted), *readable(connection), *behind)
+        .order_by(name)
         .limit(limit)
     ).all()
+    return summaries(connection, rows)
+
+
+def summaries(connection: Connection, rows: Sequence[Row[Any]]) -> list[PromptSummary]:
+    """What lists say of the prompts in `rows`."""
     keys = [row.id for row in rows]
     aliases: dict[int, dict[str, int]] = defaultdict(dict)
     tags: dict[int, list[str]] = defaultdict(list)
@@ -92,7 +99,6 @@ def prompt_page(connection: Connection, name: str, *, limit: int = 20) -> Prompt
         .where(schema.alias.c.prompt_id == prompt.id, schema.alias.c.number.is_not(None))
         .order_by(schema.alias.c.name)
     )
-    versions = tuple(read_version(connection, prompt, row) for row in rows)
     return PromptPage(
         name=prompt.name,
         description=prompt.description,
@@ -101,32 +107,28 @@ def prompt_page(connection: Connection, name: str, *, limit: int = 20) -> Prompt
         last_number=prompt.last_number,
         aliases={row.name: row.number for row in aliases},
         tags=tags_of(connection, prompt.id),
-        versions=versions,
-        version_tags={
-            version.number: found
-            for version in versions
-            if (found := tags_of(connection, prompt.id, version.number))
-        },
+        versions=tuple(read_versions(connection, prompt, rows)),
+        version_tags=version_tags(connection, prompt.id, [row.number for row in rows]),
         comments=tuple(comments_of(connection, prompt.id, limit=limit)),
     )
 
 
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    prompt, conditions = schema.prompt.c, []
+def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    """What must hold of rows of prompts."""
+    prompt, found = schema.prompt.c, []
     if wanted.folder is not None:
-        folder = wanted.folder.rstrip("/") + "/"
-        inside = prompt.folder.startswith(folder, autoescape=True)
-        conditions.append(or_(prompt.folder == folder, inside))
+        # A range of names, so that a page of them is read as it lies in the index: 0 comes behind /.
+        folder = wanted.folder.rstrip("/")
+        found += [prompt.name > f"{folder}/", prompt.name < f"{folder}0"]
     if wanted.kind is not None:
-        conditions.append(schema.version.c.kind == wanted.kind)
+        found.append(prompt.kind == wanted.kind)
+    if wanted.owner is not None:
+        found.append(prompt.owner == wanted.owner)
     if wanted.tag is not None:
         tag = schema.tag.c
-        conditions.append(exists().where(tag.prompt_id == prompt.id, tag.tag == wanted.tag))
+        found.append(prompt.id.in_(select(tag.prompt_id).where(tag.tag == wanted.tag)))
     if wanted.alias is not None:
         alias = schema.alias.c
-        conditions.append(
-            exists().where(
-                alias.prompt_id == prompt.id, alias.name == wanted.alias, alias.number.is_not(None)
-            )
-        )
-    return conditions
+        points = select(alias.prompt_id).where(alias.name == wanted.alias, alias.number.is_not(None))
+        found.append(prompt.id.in_(points))
+    return found

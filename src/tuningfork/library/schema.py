@@ -26,6 +26,8 @@ metadata = MetaData(
 )
 
 _HASH, _TIME, _NAME = String(64), String(32), String(200)
+# Lists go by name in the same order on every server, and a folder is a range of names.
+_SORTED_NAME = String(200).with_variant(String(200, collation="C"), "postgresql")
 # SQLite counts rows only in a column of exactly this type.
 _KEY = BigInteger().with_variant(Integer, "sqlite")
 
@@ -33,14 +35,17 @@ prompt = Table(
     "prompt",
     metadata,
     Column("id", _KEY, primary_key=True, autoincrement=True),
-    Column("name", _NAME, nullable=False, unique=True),
+    Column("name", _SORTED_NAME, nullable=False, unique=True),
     Column("folder", _NAME, nullable=False, index=True),
     Column("description", Text, nullable=False),
     Column("owner", _NAME, nullable=False),
     Column("created", _TIME, nullable=False),
     Column("last_number", Integer, nullable=False),
+    Column("kind", String(16), nullable=False, server_default=""),
+    Index("ix_prompt_owner_name", "owner", "name"),
+    Index("ix_prompt_kind_name", "kind", "name"),
 )
-"""A name; `description`, `owner` and `last_number`, that of its newest version, change."""
+"""A name; `description`, `owner`, and `last_number` and `kind`, those of its newest version, change."""
 
 version = Table(
     "version",
@@ -91,6 +96,7 @@ alias = Table(
     ForeignKeyConstraint(
         ["prompt_id", "number"], ["version.prompt_id", "version.number"], name="fk_alias_version"
     ),
+    Index("ix_alias_name_prompt_id", "name", "prompt_id"),
 )
 """What a name points to now: no `number` where the alias was removed; `generation` counts its moves."""
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from copy import copy
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from tuningfork.atomic import replacing
 from tuningfork.errors import GateError, LibraryError
@@ -28,22 +29,29 @@ from tuningfork.library.canonical import hash_bytes, now
 from tuningfork.library.catalogue import Catalogue
 from tuningfork.library.contents import Content, Lineage, VersionRecord, check_path
 from tuningfork.library.database import database_url, lock_rows, open_database, reading, shown_url, writing
+from tuningfork.library.diff import diff_versions
+from tuningfork.library.differences import VersionDiff
+from tuningfork.library.exchange.keys import PublicKey
 from tuningfork.library.gates.policy import add_policy, policy_of
 from tuningfork.library.governance import Governance
 from tuningfork.library.keys import Keys
+from tuningfork.library.measured_difference import measured_differences
 from tuningfork.library.migrations.upgrade import upgrade
 from tuningfork.library.naming import check_alias, check_name, read_reference
 from tuningfork.library.people import People
+from tuningfork.library.registration import add_registered
+from tuningfork.library.trust import end_trust, trust, trusted_keys
 from tuningfork.library.versions import (
-    add_prompt,
-    add_version,
     find_prompt,
     number_of,
     read_version,
+    read_versions,
     version_row,
 )
 
 ARTIFACTS_FOLDER = "artifacts"
+REVOKED, POLICY_SET = "version revoked", "policy set"
+"""Kinds of events."""
 
 
 class Library(Catalogue, Governance):
@@ -144,32 +152,33 @@ class Library(Catalogue, Governance):
         check_name(name)
         if {path: hash_bytes(found) for path, found in files.items()} != content.files:
             raise LibraryError(f"{name}: its files are not those that its content names by hash")
+        if self.actor is not None:
+            with reading(self.engine) as connection:
+                # Told before bytes are written for nothing.
+                self.access.check(connection, self.actor.name, "register", name)
         for found in files.values():
             self.artifacts.put(found)
         sizes = {content.files[path]: len(found) for path, found in files.items()}
         with writing(self.engine) as connection:
+            # Numbers of versions are given out one by one, and no garbage is collected meanwhile.
+            lock_rows(connection)
             self.access.check(connection, author, "register", name)
-            prompt = add_prompt(connection, name, owner=author, description=description)
-            newest = self._newest(connection, prompt)
-            if newest is not None and (newest.content_hash, newest.lineage) == (content.hash, lineage):
-                return newest
-            if parent is not None:
-                version_row(connection, prompt, parent)
-            number = add_version(
-                connection, prompt, content, lineage, sizes=sizes, author=author, parent=parent, note=note
+            registered, is_new = add_registered(
+                connection,
+                name,
+                content,
+                lineage,
+                sizes=sizes,
+                author=author,
+                parent=parent,
+                note=note,
+                description=description,
             )
-            payload = {
-                "prompt": name,
-                "number": number,
-                "content_hash": content.hash,
-                "files": content.files,
-                "lineage": lineage.model_dump(mode="json"),
-                "parent": parent,
-                "note": note,
-            }
-            chain.append_event(connection, "version registered", author, payload, prompt_id=prompt.id)
-            registered = read_version(connection, prompt, version_row(connection, prompt, number))
-        self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
+            for path, sha256 in content.files.items():
+                if not self.artifacts.has(sha256):
+                    self.artifacts.put(files[path])
+        if is_new:
+            self._sink.emit(Notice(f"Library   {registered.reference} ({content.kind}) registered"))
         return registered
 
     def get(self, reference: str) -> VersionRecord:
@@ -203,7 +212,7 @@ class Library(Catalogue, Governance):
                 .where(schema.version.c.prompt_id == prompt.id)
                 .order_by(schema.version.c.number)
             ).all()
-            return [read_version(connection, prompt, row) for row in rows]
+            return read_versions(connection, prompt, rows)
 
     def files(self, version: VersionRecord) -> Iterator[tuple[str, bytes]]:
         """The files of a version with their paths, each checked against its hash.
@@ -290,6 +299,29 @@ class Library(Catalogue, Governance):
             check_reading(connection, self.access, name)
             return history(connection, name, alias)
 
+    def diff(self, before: str, after: str) -> VersionDiff:
+        """What the version that `after` names now has other than that which `before` names.
+
+        Raises:
+            LibraryError: if there is no such version, or evidence or a file with learned numbers is missing
+                or damaged.
+            AccessError: if whoever acts may not read one of them.
+        """
+        old, new = self.get(before), self.get(after)
+        sizes = {
+            version.content.files[path]: size
+            for version in (old, new)
+            for path, size in self.file_sizes(version).items()
+        }
+        found = diff_versions(old, new, sizes=sizes, read=self.artifacts.get)
+        measured = measured_differences(
+            self.evidence(old.reference, "evaluation"),
+            self.evidence(new.reference, "evaluation"),
+            partial(self.read_evidence, old.reference),
+            partial(self.read_evidence, new.reference),
+        )
+        return found.model_copy(update={"measured": measured})
+
     def revoke(self, reference: str, *, actor: str, reason: str) -> VersionRecord:
         """Take a version out of use for good: no alias can move to it any more.
 
@@ -302,6 +334,8 @@ class Library(Catalogue, Governance):
         wanted = read_reference(reference)
         with writing(self.engine) as connection:
             self.access.check(connection, actor, "move", wanted.name)
+            # Nobody may point an alias to it between the look at its aliases and the end.
+            lock_rows(connection)
             prompt = find_prompt(connection, wanted.name)
             row = version_row(connection, prompt, number_of(connection, prompt, wanted))
             version = read_version(connection, prompt, row)
@@ -317,7 +351,7 @@ class Library(Catalogue, Governance):
                 update(schema.version).where(schema.version.c.id == row.id).values(revoked=when)
             )
             payload = {"prompt": version.prompt, "number": version.number, "reason": reason, "revoked": when}
-            chain.append_event(connection, "version revoked", actor, payload, prompt_id=prompt.id)
+            chain.append_event(connection, REVOKED, actor, payload, prompt_id=prompt.id)
             return version.model_copy(update={"revoked": when})
 
     def policy(self, name: str | None, alias: str) -> Mapping[str, Any]:
@@ -341,10 +375,11 @@ class Library(Catalogue, Governance):
         check_alias(alias)
         with writing(self.engine) as connection:
             self.access.check(connection, actor, "administer", name or "")
+            lock_rows(connection)
             prompt_id = None if name is None else find_prompt(connection, name).id
             add_policy(connection, prompt_id, alias, gates, author=actor)
             payload = {"prompt": name, "alias": alias, "gates": dict(gates)}
-            chain.append_event(connection, "policy set", actor, payload, prompt_id=prompt_id)
+            chain.append_event(connection, POLICY_SET, actor, payload, prompt_id=prompt_id)
 
     def head(self) -> str:
         """The hash of the last event, to be kept elsewhere as proof of all that happened so far."""
@@ -358,7 +393,30 @@ class Library(Catalogue, Governance):
             return version
         return self.get(version.reference)
 
-    def _newest(self, connection: Connection, prompt: Any) -> VersionRecord | None:
-        if not prompt.last_number:
-            return None
-        return read_version(connection, prompt, version_row(connection, prompt, prompt.last_number))
+    def trusted_keys(self) -> list[PublicKey]:
+        """Whose signatures on bundles count here, by their names."""
+        with reading(self.engine) as connection:
+            check_reading(connection, self.access, "")
+            return sorted(trusted_keys(connection).values(), key=lambda key: (key.name, key.text))
+
+    def trust(self, key: PublicKey, *, actor: str) -> None:
+        """Have signatures of `key` count from now on, under its name.
+
+        Raises:
+            LibraryError: if it has no name.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, actor, "administer", "")
+            trust(connection, key, actor=actor)
+
+    def end_trust(self, key: PublicKey, *, actor: str) -> None:
+        """Have signatures of `key` no longer count; what was imported with it stays.
+
+        Raises:
+            LibraryError: if it was not trusted.
+            AccessError: if the actor may not do this.
+        """
+        with writing(self.engine) as connection:
+            self.access.check(connection, actor, "administer", "")
+            end_trust(connection, key, actor=actor)

@@ -1,5 +1,6 @@
 """Rows of prompts and their versions: found, read and added in a transaction that is given."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, cast
@@ -12,9 +13,11 @@ from tuningfork.library.access import readable
 from tuningfork.library.canonical import now
 from tuningfork.library.contents import Content, Contract, Kind, Lineage, VersionRecord
 from tuningfork.library.naming import LATEST, Reference, folder_of
+from tuningfork.library.word_index import index_prompt
 
 _MOST_NAMES = 2000
 """Names that are looked through for one that was meant."""
+_BATCH = 500
 
 
 def find_prompt(connection: Connection, name: str) -> Row[Any]:
@@ -75,33 +78,53 @@ def version_row(connection: Connection, prompt: Row[Any], number: int) -> Row[An
 
 def read_version(connection: Connection, prompt: Row[Any], row: Row[Any]) -> VersionRecord:
     """The version in `row`, with its files and the aliases that point to it."""
-    files = connection.execute(
-        select(schema.version_artifact.c.path, schema.version_artifact.c.sha256)
-        .where(schema.version_artifact.c.version_id == row.id)
-        .order_by(schema.version_artifact.c.path)
-    )
-    aliases = connection.scalars(
-        select(schema.alias.c.name)
-        .where(schema.alias.c.prompt_id == prompt.id, schema.alias.c.number == row.number)
-        .order_by(schema.alias.c.name)
-    )
-    return VersionRecord(
-        prompt=prompt.name,
-        number=row.number,
-        content=Content(
-            kind=cast(Kind, row.kind),
-            text=row.text,
-            contract=Contract.model_validate(row.contract),
-            files={row.path: row.sha256 for row in files},
-        ),
-        content_hash=row.content_hash,
-        lineage=Lineage.model_validate(row.lineage),
-        note=row.note,
-        parent=row.parent_number,
-        author=row.author,
-        created=row.created,
-        revoked=row.revoked,
-        aliases=tuple(aliases),
+    return read_versions(connection, prompt, [row])[0]
+
+
+def read_versions(connection: Connection, prompt: Row[Any], rows: Sequence[Row[Any]]) -> list[VersionRecord]:
+    """The versions in `rows`, all of one prompt, with their files and the aliases that point to them."""
+    files: dict[int, dict[str, str]] = defaultdict(dict)
+    aliases: dict[int, list[str]] = defaultdict(list)
+    held, points = schema.version_artifact.c, schema.alias.c
+    for first in range(0, len(rows), _BATCH):
+        keys = [row.id for row in rows[first : first + _BATCH]]
+        for file in connection.execute(
+            select(held.version_id, held.path, held.sha256)
+            .where(held.version_id.in_(keys))
+            .order_by(held.path)
+        ):
+            files[file.version_id][file.path] = file.sha256
+    for alias in connection.execute(
+        select(points.name, points.number)
+        .where(points.prompt_id == prompt.id, points.number.is_not(None))
+        .order_by(points.name)
+    ):
+        aliases[alias.number].append(alias.name)
+    return [
+        VersionRecord(
+            prompt=prompt.name,
+            number=row.number,
+            content=content_in(row, files[row.id]),
+            content_hash=row.content_hash,
+            lineage=Lineage.model_validate(row.lineage),
+            note=row.note,
+            parent=row.parent_number,
+            author=row.author,
+            created=row.created,
+            revoked=row.revoked,
+            aliases=tuple(aliases[row.number]),
+        )
+        for row in rows
+    ]
+
+
+def content_in(row: Row[Any], files: Mapping[str, str]) -> Content:
+    """The content of a version whose `files` have these hashes, by path."""
+    return Content(
+        kind=cast(Kind, row.kind),
+        text=row.text,
+        contract=Contract.model_validate(row.contract),
+        files=dict(files),
     )
 
 
@@ -170,7 +193,9 @@ def add_version(
     """Add the next version of `prompt`; return its number. `sizes` are those of its files, by hash."""
     number = prompt.last_number + 1
     connection.execute(
-        update(schema.prompt).where(schema.prompt.c.id == prompt.id).values(last_number=number)
+        update(schema.prompt)
+        .where(schema.prompt.c.id == prompt.id)
+        .values(last_number=number, kind=content.kind)
     )
     added = connection.execute(
         insert(schema.version).values(
@@ -193,6 +218,7 @@ def add_version(
     if content.files:
         rows = [{"version_id": key, "path": path, "sha256": sha256} for path, sha256 in content.files.items()]
         connection.execute(insert(schema.version_artifact), rows)
+    index_prompt(connection, prompt.id)
     return int(number)
 
 

@@ -23,7 +23,7 @@ def test_every_command_has_help_within_80_columns(command: str, tmp_path: Path) 
     completed = invoke(tmp_path, "library", *command.split(), "--help")
     assert completed.code == 0
     assert f"library {command} [OPTIONS]" in completed.stdout
-    assert "--library" in completed.stdout
+    assert ("--library" in completed.stdout) == (command != "keygen")
     assert max(map(len, completed.stdout.splitlines())) <= 80
 
 

@@ -7,9 +7,11 @@ from sqlalchemy import inspect, text
 
 from tests.library.prompts import add
 from tuningfork.errors import LibraryError
-from tuningfork.library.database import writing
+from tuningfork.library.database import reading, writing
+from tuningfork.library.listing import Filter
 from tuningfork.library.migrations.upgrade import configuration
 from tuningfork.library.store import Library
+from tuningfork.library.word_index import stale_prompts
 
 
 def test_opening_again_changes_nothing(library: Library, library_place: str, tmp_path: Path) -> None:
@@ -48,3 +50,23 @@ def test_several_may_open_a_new_library_at_once(library_place: str, tmp_path: Pa
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_prompts_of_the_first_tables_are_found_and_listed_by_kind(library: Library) -> None:
+    add(library, text="Wohin mit Müller?", description="Routes")
+    add(library, "bank/reply", text="older")
+    add(library, "bank/reply", text="newer", kind="hybrid")
+    library.tag("bank/reply@1", "language:en", actor="ann")
+    with writing(library.engine) as connection:
+        command.downgrade(configuration(connection), "0001")
+    with writing(library.engine) as connection:
+        command.upgrade(configuration(connection), "head")
+    for words, names in (
+        ("muller routes", ["shop/tickets"]),
+        ("newer en", ["bank/reply"]),
+        ("older", []),
+    ):
+        assert [prompt.name for prompt in library.search(words).prompts] == names
+    assert [prompt.name for prompt in library.prompts(Filter(kind="hybrid"))] == ["bank/reply"]
+    with reading(library.engine) as connection:
+        assert list(stale_prompts(connection)) == []

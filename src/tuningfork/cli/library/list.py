@@ -27,6 +27,7 @@ def list_prompts(
     alias: Annotated[
         str | None, typer.Option("--alias", help="Only those with this alias, such as production.")
     ] = None,
+    owner: Annotated[str | None, typer.Option("--owner", help="Only those of this owner.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="At most this many.", min=1)] = 50,
     after: Annotated[str | None, typer.Option("--after", help="Only names behind this one.")] = None,
     library: LibraryOption = None,
@@ -37,7 +38,7 @@ def list_prompts(
     from tuningfork.cli.library.tables import print_prompts
     from tuningfork.library.listing import Filter
 
-    wanted = Filter(folder, tag, kind.value if kind else None, alias)
+    wanted = Filter(folder, tag, kind.value if kind else None, alias, owner)
     with opened(library, artifacts) as found:
         # One more than asked for tells whether there are more.
         prompts = found.prompts(wanted, limit=limit + 1, after=after)

@@ -12,7 +12,7 @@ from rich.text import Text
 from tuningfork.cli.tables import size
 from tuningfork.library.aliases import REFUSED, REMOVED, ROLLED_BACK, MoveOutcome
 from tuningfork.library.chain import LibraryEvent
-from tuningfork.library.contents import Figure, PromptPage, PromptSummary, VersionRecord
+from tuningfork.library.contents import Figure, PromptPage, PromptSummary, SearchPage, VersionRecord
 
 _SHOWN_HASH = 12
 
@@ -27,14 +27,23 @@ def print_prompts(prompts: Sequence[PromptSummary], *, has_more: bool, as_json: 
     if not prompts:
         _say(console, "No such prompts; register one with: tuningfork library register RUN")
         return
-    table = _table("prompt", "kind", "newest", "aliases", "tags")
-    for prompt in prompts:
-        aliases = ", ".join(f"{alias} @{number}" for alias, number in prompt.aliases.items())
-        cells = (prompt.name, prompt.kind, f"@{prompt.last_number}", aliases, " ".join(prompt.tags))
-        table.add_row(*map(Text, cells))
-    console.print(table)
+    console.print(_prompts_table(prompts))
     if has_more:
         _say(console, f"There are more: --after {prompts[-1].name}")
+
+
+def print_found(page: SearchPage, *, as_json: bool) -> None:
+    """Print a page of prompts that were found."""
+    if as_json:
+        print(page.model_dump_json())
+        return
+    console = Console()
+    if not page.prompts:
+        _say(console, "No prompt has all these words")
+        return
+    console.print(_prompts_table(page.prompts))
+    if page.next is not None:
+        _say(console, f"There are more: --after {page.next}")
 
 
 def print_page(page: PromptPage, *, as_json: bool) -> None:
@@ -231,6 +240,15 @@ def _lineage(version: VersionRecord) -> list[tuple[str, str]]:
         ("Made of", ", ".join(source[:_SHOWN_HASH] for source in lineage.sources)),
     )
     return [(name, value) for name, value in entries if value]
+
+
+def _prompts_table(prompts: Sequence[PromptSummary]) -> Table:
+    table = _table("prompt", "kind", "newest", "aliases", "tags")
+    for prompt in prompts:
+        aliases = ", ".join(f"{alias} @{number}" for alias, number in prompt.aliases.items())
+        cells = (prompt.name, prompt.kind, f"@{prompt.last_number}", aliases, " ".join(prompt.tags))
+        table.add_row(*map(Text, cells))
+    return table
 
 
 def _counted_gates(outcome: MoveOutcome) -> str:

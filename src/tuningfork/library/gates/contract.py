@@ -26,19 +26,15 @@ class ContractGate:
         ours = move.candidate.content.contract
         if move.current is None or settings.get("may_change", False):
             return GateResult(self.name, True, f"{_described(ours)}; no earlier contract binds it")
-        problems = _broken(ours, move.current.content.contract)
+        problems = broken_promises(ours, move.current.content.contract)
         if problems:
             reason = f"callers of {move.alias} would break: {'; '.join(problems)}"
             return GateResult(self.name, False, reason)
         return GateResult(self.name, True, f"{_described(ours)}, as {move.current.reference}")
 
 
-def _described(contract: Contract) -> str:
-    takes = ", ".join(contract.variables) or "a conversation"
-    return f"{contract.task_type} from {takes}"
-
-
-def _broken(ours: Contract, theirs: Contract) -> list[str]:
+def broken_promises(ours: Contract, theirs: Contract) -> list[str]:
+    """Why callers who rely on `theirs` would break with `ours`; empty if they would not."""
     problems = []
     if ours.task_type != theirs.task_type:
         problems.append(f"it is {ours.task_type}, was {theirs.task_type}")
@@ -52,3 +48,8 @@ def _broken(ours: Contract, theirs: Contract) -> list[str]:
     if theirs.output_schema is not None and ours.output_schema != theirs.output_schema:
         problems.append("its output schema is another")
     return problems
+
+
+def _described(contract: Contract) -> str:
+    takes = ", ".join(contract.variables) or "a conversation"
+    return f"{contract.task_type} from {takes}"

@@ -1,0 +1,1 @@
+"""Prompts between libraries, and between a library and the registries of others."""
