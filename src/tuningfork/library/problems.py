@@ -9,7 +9,7 @@ class Problem:
 
     kind: str
     """`database`, `chain`, `event`, `version`, `prompt`, `alias`, `policy`, `gate run`, `person`,
-    `permission`, `key`, `artifact` or `words`."""
+    `permission`, `key`, `evidence`, `dataset`, `approval`, `artifact` or `words`."""
     where: str
     what: str
     can_be_repaired: bool = False

@@ -17,6 +17,7 @@ from tuningfork.library.contents import Content
 from tuningfork.library.naming import folder_of
 from tuningfork.library.problems import Problem
 from tuningfork.library.registration import REGISTERED
+from tuningfork.library.replay_governance import ExpectedGovernance
 from tuningfork.library.replay_people import ExpectedPeople
 from tuningfork.library.store import POLICY_SET, REVOKED
 from tuningfork.library.versions import content_in
@@ -49,6 +50,7 @@ class Expected:
     described: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     """What `describe` set last, by key of the prompt and name of the column."""
     people: ExpectedPeople = field(default_factory=ExpectedPeople)
+    governance: ExpectedGovernance = field(default_factory=ExpectedGovernance)
 
 
 def replay(
@@ -71,6 +73,7 @@ def replay(
             try:
                 yield from _follow(expected, row, said)
                 expected.people.follow(row, said)
+                expected.governance.follow(row, said)
                 for ledger in ledgers:
                     yield from ledger.follow(row, said)
             except _UNREADABLE as error:

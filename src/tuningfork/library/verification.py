@@ -158,6 +158,7 @@ def _wrong_rows(connection: Connection, num_events: int, stages: "_Stages") -> l
     problems += [problem for *_, problem in wrong_aliases(connection, expected)]
     problems += wrong_revocations(connection, expected)
     problems += expected.people.wrong(connection)
+    problems += expected.governance.wrong(connection)
     problems += [
         Problem("words", name, "search does not find it by what it says now", True)
         for _key, name in stale_prompts(connection)
