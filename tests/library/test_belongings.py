@@ -36,3 +36,11 @@ def test_an_event_concerns_what_it_registers_moves_to_and_moves_from() -> None:
     assert concerns({"before": None, "after": 3}, 3)
     assert concerns({"before": 3, "after": 4}, 3)
     assert not concerns({"before": 2, "after": 4, "number": "3"}, 3)
+
+
+def test_evidence_of_the_same_content_elsewhere_does_not_belong(library: Library) -> None:
+    add_evidence(library, register(library, name="words"))
+    register(library)
+    with reading(library.engine) as connection:
+        assert len(belongings(connection, "words", 1).evidence) == 1
+        assert belongings(connection, NAME, 1).evidence == ()

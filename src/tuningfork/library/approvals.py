@@ -59,11 +59,7 @@ def add_approval(
             return known
     made = ApprovalRecord(alias=alias, approver=approver, note=note, time=now(), withdrawn=None)
     connection.execute(insert(schema.approval).values(version_id=version_id, **made.model_dump()))
-    payload = {
-        "prompt": version.prompt,
-        "number": version.number,
-        **made.model_dump(include={"alias", "approver", "note", "time"}),
-    }
+    payload = {"prompt": version.prompt, "number": version.number, "alias": alias, "note": note}
     append_event(connection, APPROVED, approver, payload, prompt_id=prompt_id)
     return made
 
@@ -86,14 +82,7 @@ def withdraw_approval(
     for row in _standing(connection, version_id, alias):
         if same_person(row.approver, approver):
             connection.execute(update(schema.approval).where(columns.id == row.id).values(withdrawn=when))
-            payload = {
-                "prompt": version.prompt,
-                "number": version.number,
-                "alias": alias,
-                "approver": row.approver,
-                "note": note,
-                "withdrawn": when,
-            }
+            payload = {"prompt": version.prompt, "number": version.number, "alias": alias, "note": note}
             append_event(connection, WITHDRAWN, approver, payload, prompt_id=prompt_id)
             return _record(row).model_copy(update={"withdrawn": when})
     raise LibraryError(f"{version.reference}: {approver} has not approved it for {alias}")

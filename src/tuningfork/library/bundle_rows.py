@@ -13,9 +13,10 @@ from tuningfork.library.chain import append_event
 from tuningfork.library.contents import ImportOrigin, VersionRecord
 from tuningfork.library.exchange.bundle_file import BundleFile
 from tuningfork.library.exchange.manifest import BundledEvidence, BundledVersion
-from tuningfork.library.registration import IMPORTED, add_registered
+from tuningfork.library.registration import add_registered
 from tuningfork.library.versions import add_artifact, find_prompt, read_version, version_row
 
+IMPORTED = "version imported"
 BUNDLE = "bundle"
 
 

@@ -9,7 +9,7 @@ from tuningfork.library.chain import append_event
 from tuningfork.library.contents import Content, Lineage, VersionRecord
 from tuningfork.library.versions import add_prompt, add_version, read_version, version_row
 
-REGISTERED, IMPORTED = "version registered", "version imported"
+REGISTERED = "version registered"
 
 
 def add_registered(

@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -91,8 +92,12 @@ def test_a_claim_of_more_than_there_is_or_may_be_asks_for_no_memory(path: Path) 
     path.write_bytes(whole)
     with pytest.raises(FormatError, match="claims 2147483647 bytes, more than 1000"):
         read(path, NAMES)
+    tracemalloc.start()
     with pytest.raises(FormatError, match="the file is truncated"):
         read(path, NAMES, most_bytes=2**31)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_a_file_that_would_be_too_large_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,3 +277,22 @@ def test_what_does_not_answer_like_mlflow_is_told(answer: Any) -> None:
         pytest.raises(FormatError, match=r"is this an MLflow server|is a model on"),
     ):
         registry.pull("x", "1")
+
+
+def test_the_newest_version_is_found_among_those_of_several_stages() -> None:
+    there = RecordedMlflow()
+
+    def staged(asked: Asked) -> Said:
+        said = there(asked)
+        if asked.path[-1] == "get" and asked.path[-2] == "registered-models":
+            # As older servers list them: one for each stage.
+            listed = [version | {"current_stage": "x"} for version in there.versions["reply"]]
+            model = said.content["registered_model"] | {"latest_versions": listed}
+            return Said({"registered_model": model})
+        return said
+
+    with serving_json(there) as plain:
+        for number in range(3):
+            made_there(plain.address, "reply", f"Say {number} {{{{x}}}}")
+    with serving_json(staged) as server, closing(MlflowRegistry(server.address)) as registry:
+        assert registry.pull("reply", "latest").version == 3
