@@ -1,5 +1,9 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.library.residents import ADMIN, settle
-from tuningfork.library.actors import Actor, acting_in, engine_of
+from tuningfork.library.actors import Actor, acting_in, engine_of, signed_name
 from tuningfork.library.database import reading, writing
 from tuningfork.library.store import Library
 
@@ -9,6 +13,22 @@ def test_signatures_name_the_key_and_who_stood_in() -> None:
     assert Actor("ann").signature("bob") == "bob (by ann)"
     assert Actor("ann", 3, "tf_abcdefgh").signature("ann") == "ann (key tf_abcdefgh)"
     assert Actor("ann", 3, "tf_abcdefgh").signature("bob") == "bob (by ann, key tf_abcdefgh)"
+
+
+_people = st.from_regex(r"[a-z0-9][a-z0-9._@-]*", fullmatch=True)
+_keys = st.from_regex(r"tf_[a-z2-7]{8}", fullmatch=True)
+
+
+@given(st.text() | _people, _people, st.none() | _keys)
+def test_names_are_found_again_in_signatures(name: str, actor: str, key: str | None) -> None:
+    recognised = Actor(actor) if key is None else Actor(actor, 1, key)
+    signature = recognised.signature(name)
+    assert signed_name(signature) == name or signature == name
+
+
+@pytest.mark.parametrize("name", ["ann", "Ann (laptop)", "ann (by)", "ann (key tf_short)", " (", ""])
+def test_what_is_no_signature_is_a_name(name: str) -> None:
+    assert signed_name(name) == name
 
 
 def test_the_longest_signature_fits_its_column(library: Library) -> None:

@@ -1,10 +1,12 @@
 """Who stands behind a transaction: a name that was vouched for, and the key that did it."""
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
 _OPTION = "acting"
+_MARKS = re.compile(r" \((by [a-z0-9._@-]+|(by [a-z0-9._@-]+, )?key tf_[a-z2-7]{8})\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,12 @@ class Actor:
         if self.key_id is not None:
             marks.append(f"key {self.key_prefix}")
         return f"{name} ({', '.join(marks)})" if marks else name
+
+
+def signed_name(signature: str) -> str:
+    """The name in a signature, as rows hold it: without who stood in, and without the key."""
+    start = signature.rfind(" (")
+    return signature[:start] if start >= 0 and _MARKS.fullmatch(signature, start) else signature
 
 
 def engine_of(engine: Engine, actor: Actor) -> Engine:
