@@ -2,12 +2,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from tests.library.measured import evaluation_of, evidence_from, measure, record, row_keys
 from tests.library.prompts import add
 from tuningfork.errors import LibraryError
-from tuningfork.library import schema
+from tuningfork.library import governance, schema
 from tuningfork.library.chain import events
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.database import reading, writing
@@ -149,3 +149,22 @@ def test_evidence_without_a_set_makes_none(library: Library) -> None:
     made = record(library, version, evidence_from(version, "cost", calls))
     assert made.dataset is None
     assert library.datasets() == []
+
+
+def test_what_was_collected_before_there_was_a_row_is_put_back(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, lock = add(library), governance.lock_rows
+
+    def collected_first(connection: Connection) -> None:
+        lock(connection)
+        for sha256, _ in list(library.artifacts.hashes()):
+            if sha256 not in version.content.files.values():
+                library.artifacts.remove(sha256)
+
+    monkeypatch.setattr(governance, "lock_rows", collected_first)
+    evidence = evaluation_of(version, [1, 0])
+    made = library.record_evidence(version.reference, evidence, author="ann")
+    assert library.read_evidence(version.reference, made) == evidence
+    added = library.add_dataset("more", row_keys(3), author="ann")
+    assert library.artifacts.has(added.sha256)

@@ -14,6 +14,7 @@ from tuningfork.library.approvals import (
     withdraw_approval,
 )
 from tuningfork.library.artifacts import ArtifactStore
+from tuningfork.library.canonical import hash_bytes
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.database import lock_rows, reading, writing
 from tuningfork.library.datasets import (
@@ -78,10 +79,10 @@ class Governance:
         with reading(self.engine) as connection:
             self.access.check(connection, author, "register", wanted.name)
             check_binding(evidence.header, _found(connection, reference)[2])
-        self.artifacts.put(write_evidence(evidence))
         keys = None if evidence.header.dataset is None else keys_file(evidence.keys)
-        if keys is not None:
-            self.artifacts.put(keys)
+        contents = [write_evidence(evidence), *([] if keys is None else [keys])]
+        for content in contents:
+            self.artifacts.put(content)
         with writing(self.engine) as connection:
             lock_rows(connection)
             self.access.check(connection, author, "register", wanted.name)
@@ -93,9 +94,11 @@ class Governance:
                     self.access.check(connection, author, "register", dataset_name)
                 name = dataset_name or unused_name(connection, f"{wanted.name}-{role}")
                 add_dataset(connection, name, keys, role=role, author=author)
-            return add_evidence(
+            made = add_evidence(
                 connection, prompt.id, row.id, version, evidence, summary=summary, author=author
             )
+            self._keep(*contents)
+            return made
 
     def evidence(self, reference: str, kind: EvidenceKind | None = None) -> list[EvidenceRecord]:
         """What was measured of a version, or of one kind, the newest first.
@@ -137,7 +140,9 @@ class Governance:
         with writing(self.engine) as connection:
             lock_rows(connection)
             self.access.check(connection, author, "register", name)
-            return add_dataset(connection, name, content, role=role, author=author)
+            made = add_dataset(connection, name, content, role=role, author=author)
+            self._keep(content)
+            return made
 
     def freeze_dataset(self, reference: str, *, actor: str) -> DatasetRecord:
         """Have a set of rows stand for good, so that it may be evidence; who approves may say so.
@@ -205,6 +210,12 @@ class Governance:
         with reading(self.engine) as connection:
             row, _ = self._read(connection, reference)
             return all_approvals(connection, row.id)
+
+    def _keep(self, *contents: bytes) -> None:
+        """Put back what was taken for garbage before there was a row; the lock keeps it from now on."""
+        for content in contents:
+            if not self.artifacts.has(hash_bytes(content)):
+                self.artifacts.put(content)
 
     def _read(self, connection: Connection, reference: str) -> tuple[Row[Any], VersionRecord]:
         """The row and the version, if whoever acts may read it."""

@@ -174,9 +174,13 @@ def test_both_are_measured_on_the_same_frozen_set(library: Library) -> None:
     assert judged(library, candidate, current, margin=0.05).passed
 
 
-def test_no_set_on_which_the_current_one_was_measured_is_left_out(library: Library) -> None:
+@pytest.mark.parametrize("names", [("easy", "hard"), ("hard", "easy")])
+def test_no_set_on_which_the_current_one_was_measured_is_left_out(
+    library: Library, names: tuple[str, str]
+) -> None:
     current, candidate = two(library)
-    for name, scores in (("easy", [1.0] * 100), ("hard", [0.0] * 100)):
+    for name in names:
+        scores = [float(name == "easy")] * 100
         measure(library, current, [1.0] * 100, name=name)
         measure(library, candidate, scores, name=name)
     assert not judged(library, candidate, current, margin=0.5).passed
