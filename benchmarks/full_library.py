@@ -4,12 +4,15 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from sqlalchemy import Connection, Table, insert
 
 from tuningfork.library import schema
 from tuningfork.library.aliases import MOVED
+from tuningfork.library.artefact_files import save_artefact
 from tuningfork.library.canonical import canonical_json, hash_bytes, now
 from tuningfork.library.chain import FIRST_HASH, event_hash
 from tuningfork.library.contents import Content, Contract, Figure, Kind, Lineage
@@ -18,6 +21,7 @@ from tuningfork.library.naming import folder_of
 from tuningfork.library.registration import REGISTERED
 from tuningfork.library.store import Library
 from tuningfork.library.word_index import index_prompts
+from tuningfork.models.artefacts import InputPrompt
 
 VERSIONS_EACH = 10
 _WORDS_OF_A_TEXT = 150
@@ -68,9 +72,29 @@ def _set_sequences(library: Library) -> None:
             )
 
 
+class _SoftPrompts:
+    """Files of soft prompts, of 8 tokens 64 wide; only their numbers differ."""
+
+    def __init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(0)
+        with TemporaryDirectory() as made:
+            path = Path(made) / "prompt.safetensors"
+            save_artefact(InputPrompt(self._numbers()), path, {})
+            content = path.read_bytes()
+        self._header = content[: 8 + int.from_bytes(content[:8], "little")]
+
+    def draw(self) -> bytes:
+        """A file that no other is equal to."""
+        return self._header + self._numbers().numpy().tobytes()
+
+    def _numbers(self) -> torch.Tensor:
+        return torch.randn(8, 64, generator=self._generator)
+
+
 @dataclass(slots=True)
 class _Filling:
     library: Library
+    soft_prompts: _SoftPrompts = field(default_factory=_SoftPrompts)
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     words: list[str] = field(default_factory=vocabulary)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -115,7 +139,7 @@ class _Filling:
     def _add_version(self, key: int, name: str, number: int, kind: Kind, text: str, author: str) -> None:
         files = {}
         if kind == "soft":
-            content_bytes = self.chance.randbytes(64)
+            content_bytes = self.soft_prompts.draw()
             sha256 = hash_bytes(content_bytes)
             self._write_bytes(sha256, content_bytes)
             files = {"prompt.safetensors": sha256}

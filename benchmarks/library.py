@@ -16,7 +16,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from difflib import unified_diff
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,12 +68,7 @@ def operations(library: Library, num_prompts: int) -> dict[str, Prepare]:
         "search, two words": lambda chance: partial(library.search, " ".join(chance.sample(words[:500], 2))),
         "search, a frequent word": lambda chance: partial(library.search, chance.choice(words[:10])),
         "show": lambda chance: partial(library.page, _any_prompt(num_prompts, chance)),
-        "diff": lambda chance: partial(
-            diff,
-            library,
-            _any_prompt(num_prompts, chance),
-            *chance.sample(range(1, VERSIONS_EACH + 1), 2),
-        ),
+        "diff": lambda chance: partial(library.diff, *_any_two_versions(num_prompts, chance)),
         "register": lambda chance: partial(
             register, library, _any_prompt(num_prompts, chance), chance.randbytes(_ARTIFACT_BYTES)
         ),
@@ -91,10 +85,10 @@ def _any_with_alias(num_prompts: int, chance: random.Random) -> str:
     return prompt_name(number if number % 3 else max(1, number - 1))
 
 
-def diff(library: Library, name: str, first: int, second: int) -> list[str]:
-    """What differs between two versions of a prompt."""
-    before, after = library.get(f"{name}@{first}"), library.get(f"{name}@{second}")
-    return list(unified_diff(before.content.text.splitlines(), after.content.text.splitlines()))
+def _any_two_versions(num_prompts: int, chance: random.Random) -> tuple[str, str]:
+    name = _any_prompt(num_prompts, chance)
+    first, second = chance.sample(range(1, VERSIONS_EACH + 1), 2)
+    return f"{name}@{first}", f"{name}@{second}"
 
 
 def register(library: Library, name: str, tensors: bytes) -> object:

@@ -33,7 +33,7 @@ def test_access_is_asked_before_anything_changes(library: Library) -> None:
     for change in changes:
         with pytest.raises(AccessError, match="eve may not register"):
             change()
-    with pytest.raises(AccessError, match="eve may not administer"):
+    with pytest.raises(AccessError, match="eve may not own"):
         library.describe(NAME, actor="eve", owner="eve")
     library.comment(NAME, "May I?", author="eve")
     library.access = Refusing()

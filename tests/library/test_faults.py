@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine, select, text
 
 from tests.library import fault_children
-from tests.library.fault_children import NAME
+from tests.library.fault_children import NAME, guard_lightly
 from tests.library.postgres_cluster import restart_at_once
 from tests.library.prompts import add
 from tuningfork.errors import LibraryError
@@ -126,6 +126,7 @@ def test_of_many_that_promote_at_once_one_wins_each_round(library_place: str, ar
     with Library(library_place, artifacts=artifacts) as library:
         for number in range(PROCESSES + 1):
             add(library, NAME, tensors=b"%d" % number)
+        guard_lightly(library)
         library.move_alias(MoveRequest(NAME, "production", 1, "ann"))
     found = run_together(fault_children.promote_in_rounds, library_place, artifacts, rounds)
     wins = sorted((*win, index) for index, won in enumerate(found) for win in won)
@@ -199,6 +200,7 @@ def test_a_full_disk_leaves_no_half_of_an_artifact(library: Library, artifacts: 
 
 def test_a_full_disk_leaves_no_half_of_a_row(tmp_path: Path) -> None:
     with Library(tmp_path) as library:
+        guard_lightly(library)
         add(library)
         before = library.head()
         (log,) = tmp_path.glob("library.db-wal")

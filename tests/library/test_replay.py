@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.library.measured import guard_lightly
 from tests.library.prompts import add
 from tuningfork.library.aliases import MoveRequest
 from tuningfork.library.chain import append_event
@@ -22,6 +23,7 @@ def test_events_say_what_rows_must_be(library: Library) -> None:
     for number in range(3):
         add(library, tensors=b"%d" % number)
     add(library, "bank/reply")
+    guard_lightly(library)
     for number in (1, 2):
         library.move_alias(MoveRequest("shop/tickets", "canary", number, "ann"))
     library.roll_back("shop/tickets", "canary", actor="ann")

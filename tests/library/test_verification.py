@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
+from tests.library.measured import evaluation_of, guard_lightly, row_keys
 from tests.library.prompts import FILE, add
 from tests.library.tampering import problems_after, told
 from tuningfork.errors import AccessError, LibraryError
@@ -24,7 +25,7 @@ def filled(library: Library) -> Library:
         add(library, tensors=b"%d" % number, text=f"Say which, {number}.")
     add(library, "bank/reply", parent=None, note="a note", description="Replies")
     library.set_policy("bank/reply", "production", {"contract": {}}, actor="ann")
-    library.set_policy(None, "staging", {"known_data": {}}, actor="ann")
+    guard_lightly(library, actor="ann")
     for number in (1, 2):
         library.move_alias(MoveRequest("shop/tickets", "production", number, "ann"))
     library.roll_back("shop/tickets", "production", actor="ben", reason="worse")
@@ -34,13 +35,21 @@ def filled(library: Library) -> Library:
     library.revoke("shop/tickets@3", actor="ann", reason="bias")
     library.describe("bank/reply", actor="ann", description="Answers", owner="cem")
     library.tag("bank/reply", "language:en", actor="ann")
+    library.record_evidence(
+        "shop/tickets@1", evaluation_of(library.get("shop/tickets@1"), [1, 0]), author="ann"
+    )
+    library.freeze_dataset(library.datasets()[0].name, actor="ann")
+    library.add_dataset("others", row_keys(3, "others"), author="ben", role="critical")
+    library.approve("shop/tickets@2", "production", "ben", "read it")
+    library.approve("shop/tickets@2", "production", "cem")
+    library.withdraw("shop/tickets@2", "production", "cem")
     return library
 
 
 def change(library: Library, *statements: str) -> None:
     with writing(library.engine) as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SET session_replication_role = replica"))
+            connection.execute(text("SET LOCAL session_replication_role = replica"))
         else:
             connection.execute(text("PRAGMA defer_foreign_keys = ON"))
         for statement in statements:
@@ -59,12 +68,13 @@ def change_without_rules(library: Library, *statements: str) -> None:
     raw.invalidate()
 
 
-def test_a_library_that_is_whole_passes(filled: Library) -> None:
+def test_a_library_that_is_whole_passes(filled: Library, tmp_path: Path) -> None:
     found = verify(filled, expected_head=filled.head())
     assert told(found) == []
     assert found.passed
-    assert (found.num_events, found.num_versions, found.num_artifacts) == (15, 4, 4)
-    assert found.num_bytes == 3 + len(b"tensors")
+    assert (found.num_events, found.num_versions, found.num_artifacts) == (22, 4, 7)
+    held = [path.stat().st_size for path in (tmp_path / "artifacts").glob("*/*")]
+    assert (found.num_bytes, found.num_artifacts) == (sum(held), len(held))
     assert found.head == filled.head()
 
 
@@ -109,6 +119,24 @@ CHANGED_ROWS = [
     ("UPDATE gate_run SET version_id = 3 WHERE id = 2", "gate run of shop/tickets: .*: number$"),
     ("DELETE FROM gate_run WHERE id = 4", "gate run of bank/reply: the row that event"),
     ("UPDATE artifact SET num_bytes = 9 WHERE num_bytes = 7", "artifact .* has 7 bytes; its row says 9"),
+    ("UPDATE approval SET approver = 'eve' WHERE id = 1", "approval of shop/tickets: .*: approver$"),
+    ("UPDATE approval SET version_id = 3 WHERE id = 1", "approval of shop/tickets: .*: number$"),
+    ("UPDATE approval SET withdrawn = NULL", "approval shop/tickets@2: 0 for production are withdrawn; .* 1"),
+    ("UPDATE approval SET withdrawn = 'x'", "approval shop/tickets@2: 2 for production are withdrawn; .* 1"),
+    (
+        "INSERT INTO approval VALUES (99, 1, 'production', 'eve', '', 'x', NULL)",
+        "approval row 99: no event tells of it",
+    ),
+    ("UPDATE evidence SET version_id = 2", "evidence of shop/tickets: .*: number$"),
+    ("UPDATE evidence SET content_hash = 'x'", "evidence of shop/tickets: .*: content_hash$"),
+    ("UPDATE evidence SET dataset_sha256 = 'x'", "evidence of shop/tickets: .*: dataset_sha256$"),
+    ("DELETE FROM evidence", "evidence of shop/tickets: the row that event .* is missing"),
+    ("UPDATE dataset SET frozen = NULL", "dataset .*: not what events say: frozen$"),
+    ("UPDATE dataset SET frozen = 'x' WHERE frozen IS NULL", "dataset .*: not what events say: frozen$"),
+    ("UPDATE dataset SET role = 'test'", "dataset .*: not what events say: role$"),
+    ("UPDATE dataset SET author = 'eve'", "dataset .*: not what events say: author$"),
+    ("DELETE FROM dataset", "dataset .*: events tell of it, and its row is missing"),
+    ("INSERT INTO person VALUES (9, 'eve', 'admin', 'x', NULL)", "person person eve: no event tells of it"),
 ]
 MISSING_ROWS = [
     (
@@ -150,7 +178,7 @@ def test_a_row_that_is_not_what_its_event_says_is_found(filled: Library) -> None
 
 
 def test_any_field_of_an_event_that_was_changed_is_found(filled: Library) -> None:
-    for sequence in (1, 5, 15):
+    for sequence in (1, 5, 15, 22):
         for assignment in CHANGED_EVENTS:
             found = problems_after(filled, f"UPDATE event SET {assignment} WHERE sequence = {sequence}")
             assert [line for line in found if line.startswith("chain")], (assignment, sequence, found)
@@ -176,8 +204,8 @@ def test_a_forged_event_with_a_right_hash_is_found_by_its_rows(filled: Library) 
 
 def test_a_tail_that_was_cut_off_is_found_by_the_head_that_was_kept(filled: Library) -> None:
     kept = filled.head()
-    change(filled, "DELETE FROM event WHERE sequence = 15")
-    change(filled, "UPDATE prompt SET owner = 'ann' WHERE id = 2")
+    change(filled, "DELETE FROM event WHERE sequence = 22")
+    change(filled, "UPDATE approval SET withdrawn = NULL")
     assert verify(filled).passed
     (problem,) = verify(filled, expected_head=kept).problems
     assert (problem.kind, kept[:12] in problem.what, "cut off" in problem.what) == ("chain", True, True)
@@ -224,8 +252,8 @@ def test_progress_is_told(filled: Library) -> None:
     started = [event.name for event in sink.seen if isinstance(event, StageStarted)]
     assert started == ["Verify chain", "Verify rows", "Verify bytes"]
     assert [event.name for event in sink.seen if isinstance(event, StageFinished)] == started
-    assert StageAdvanced("Verify rows", 15) in sink.seen
-    assert StageAdvanced("Verify bytes", 4) in sink.seen
+    assert StageAdvanced("Verify rows", 22) in sink.seen
+    assert StageAdvanced("Verify bytes", 7) in sink.seen
 
 
 MENDED = [

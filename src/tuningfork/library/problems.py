@@ -8,8 +8,8 @@ class Problem:
     """One thing that is not as it must be."""
 
     kind: str
-    """`database`, `chain`, `event`, `version`, `prompt`, `alias`, `policy`, `gate run`, `person`,
-    `permission`, `key`, `artifact` or `words`."""
+    """`database`, `chain`, `event`, `version`, `prompt`, `alias`, `policy`, `gate run`, `approval`,
+    `evidence`, `dataset`, `person` (with their roles and keys), `artifact` or `words`."""
     where: str
     what: str
     can_be_repaired: bool = False

@@ -5,20 +5,21 @@ Memory grows with the number of prompts and aliases, by a few numbers for each, 
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select, tuple_
 
-from tuningfork.library import schema
-from tuningfork.library.aliases import MOVED, REFUSED, REMOVED, ROLLED_BACK
+from tuningfork.library import approvals, datasets, schema
+from tuningfork.library.actors import signed_name
+from tuningfork.library.aliases import MOVED, REMOVED, ROLLED_BACK
 from tuningfork.library.contents import Content
+from tuningfork.library.ledgers import LEDGERS, Ledger
 from tuningfork.library.naming import folder_of
 from tuningfork.library.problems import Problem
 from tuningfork.library.registration import REGISTERED
-from tuningfork.library.replay_people import ExpectedPeople
-from tuningfork.library.store import POLICY_SET, REVOKED
+from tuningfork.library.store import REVOKED
 from tuningfork.library.versions import content_in
 
 _BATCH = 500
@@ -48,14 +49,17 @@ class Expected:
     """When versions were revoked, by key of the prompt and number."""
     described: dict[int, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     """What `describe` set last, by key of the prompt and name of the column."""
-    people: ExpectedPeople = field(default_factory=ExpectedPeople)
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By hash: what rows of sets must hold."""
+    withdrawn: dict[tuple[int, int, str], int] = field(default_factory=lambda: defaultdict(int))
+    """How many approvals were withdrawn, by key of the prompt, number and alias."""
 
 
 def replay(
     connection: Connection, expected: Expected, advanced: Callable[[int], None] = lambda _: None
 ) -> Iterator[Problem]:
     """Go through all events; fill `expected`, and yield where single rows are not what their event says."""
-    ledgers = [_Ledger(connection, *kind) for kind in _LEDGERS]
+    ledgers = [Ledger(connection, *kind) for kind in LEDGERS]
     done = 0
     for batch in _batches(connection, select(schema.event).order_by(schema.event.c.sequence)):
         found = []
@@ -70,7 +74,6 @@ def replay(
         for row, said in found:
             try:
                 yield from _follow(expected, row, said)
-                expected.people.follow(row, said)
                 for ledger in ledgers:
                     yield from ledger.follow(row, said)
             except _UNREADABLE as error:
@@ -106,6 +109,14 @@ def _follow(expected: Expected, row: Row[Any], said: Mapping[str, Any]) -> Itera
         expected.revoked[key, said["number"]] = said["revoked"]
     elif row.kind in ("owner changed", "description changed"):
         expected.described[key].update(said["after"])
+    elif row.kind == datasets.ADDED:
+        columns = {name: said[name] for name in ("name", "num_rows", "role")}
+        author = signed_name(row.actor)
+        expected.datasets[said["sha256"]] = columns | {"author": author, "frozen": None}
+    elif row.kind == datasets.FROZEN:
+        expected.datasets[said["sha256"]]["frozen"] = said["frozen"]
+    elif row.kind == approvals.WITHDRAWN:
+        expected.withdrawn[key, said["number"], said["alias"]] += 1
 
 
 def _check_versions(
@@ -149,16 +160,11 @@ def _changed(row: Row[Any], files: Mapping[str, str], event: Row[Any], said: Map
         "lineage": (row.lineage, said.get("lineage")),
         "note": (row.note, said.get("note")),
         "parent": (row.parent_number, said.get("parent")),
-        "author": (signed_for(event.actor, row.author), True),
+        "author": (row.author, signed_name(event.actor)),
         "time": (row.created, said.get("created")),
         "name of the prompt": (row.name, said.get("prompt")),
     }
     return [name for name, (found, told) in pairs.items() if found != told]
-
-
-def signed_for(signature: str, name: str) -> bool:
-    """Whether an event with this actor tells of something that `name` did, perhaps by means of a key."""
-    return signature == name or signature.startswith(f"{name} (")
 
 
 def _files(connection: Connection, keys: Sequence[int]) -> dict[int, dict[str, str]]:
@@ -275,89 +281,37 @@ def wrong_revocations(connection: Connection, expected: Expected) -> Iterator[Pr
         yield Problem("version", f"{name}@{number}", f"it was revoked at {when}, and its row does not say so")
 
 
-class _Ledger:
-    """A table whose rows, in order of their keys, are those that events of some kinds tell of, in order."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        name: str,
-        kinds: Sequence[str],
-        rows: Select[Any],
-        told: Callable[[Row[Any], Mapping[str, Any]], Mapping[str, Any]],
-    ) -> None:
-        self._name, self._kinds, self._told = name, kinds, told
-        self._rows = _one_by_one(connection, rows)
-        self._is_lost = False
-
-    def follow(self, event: Row[Any], said: Mapping[str, Any]) -> Iterator[Problem]:
-        """Compare the next row with this event, if it is of these kinds."""
-        if event.kind not in self._kinds or self._is_lost:
-            return
-        told, row = self._told(event, said), next(self._rows, None)
-        if row is None:
-            what = f"the row that event {event.sequence} tells of is missing"
-        elif differing := [
-            name for name, value in told.items() if not _agrees(name, getattr(row, name), value)
-        ]:
-            what = f"row {row.id} is not what event {event.sequence} says: {', '.join(differing)}"
-        else:
-            return
-        # Whether rows behind it were changed too, or only stand in another place, cannot be told.
-        self._is_lost = True
-        yield Problem(self._name, f"{self._name} of {said.get('prompt') or 'all prompts'}", what)
-
-    def finish(self) -> Iterator[Problem]:
-        """What is left when all events were followed."""
-        if not self._is_lost and (row := next(self._rows, None)) is not None:
-            yield Problem(self._name, f"row {row.id}", "no event tells of it")
-        self._rows.close()
+def wrong_datasets(connection: Connection, expected: Expected) -> Iterator[Problem]:
+    """Sets of rows that are not what events say, or that are frozen otherwise."""
+    rows = {row.sha256: row._mapping for row in connection.execute(select(schema.dataset))}
+    for sha256 in sorted(rows.keys() | expected.datasets.keys()):
+        told, row = expected.datasets.get(sha256), rows.get(sha256)
+        if told is None:
+            yield Problem("dataset", sha256, "no event tells of it")
+        elif row is None:
+            yield Problem("dataset", sha256, "events tell of it, and its row is missing")
+        elif changed := [name for name, value in told.items() if row[name] != value]:
+            yield Problem("dataset", sha256, f"not what events say: {', '.join(changed)}")
 
 
-def _agrees(name: str, found: Any, told: Any) -> bool:
-    return signed_for(told, found) if name in ("author", "actor") else bool(found == told)
-
-
-def _policy_told(event: Row[Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {
-        "prompt_id": event.prompt_id,
-        "alias": said["alias"],
-        "gates": said["gates"],
-        "author": event.actor,
-    }
-
-
-def _gate_run_told(event: Row[Any], said: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {
-        "prompt_id": event.prompt_id,
-        "number": said["after"],
-        "alias": said["alias"],
-        "against_number": said["before"],
-        "passed": all(gate["passed"] for gate in said["gates"]),
-        "results": said["gates"],
-        "actor": event.actor,
-    }
-
-
-_LEDGERS = (
-    ("policy", (POLICY_SET,), select(schema.policy).order_by(schema.policy.c.id), _policy_told),
-    (
-        "gate run",
-        (MOVED, REFUSED),
-        select(schema.gate_run, schema.version.c.prompt_id, schema.version.c.number)
-        .join(schema.version, schema.version.c.id == schema.gate_run.c.version_id)
-        .order_by(schema.gate_run.c.id),
-        _gate_run_told,
-    ),
-)
+def wrong_withdrawals(connection: Connection, expected: Expected) -> Iterator[Problem]:
+    """Versions of which more or fewer approvals were withdrawn than events say."""
+    version, approval = schema.version.c, schema.approval.c
+    rows = connection.execute(
+        select(version.prompt_id, version.number, approval.alias, func.count())
+        .join(schema.version, version.id == approval.version_id)
+        .where(approval.withdrawn.is_not(None))
+        .group_by(version.prompt_id, version.number, approval.alias)
+    )
+    found = {(row[0], row[1], row[2]): row[3] for row in rows}
+    for place in sorted(found.keys() | expected.withdrawn.keys()):
+        key, number, alias = place
+        if (count := found.get(place, 0)) != (told := expected.withdrawn.get(place, 0)):
+            name = connection.scalar(select(schema.prompt.c.name).where(schema.prompt.c.id == key))
+            what = f"{count} for {alias} are withdrawn; events tell of {told}"
+            yield Problem("approval", f"{name}@{number}", what)
 
 
 def _batches(connection: Connection, wanted: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
     with connection.execute(wanted.execution_options(yield_per=_BATCH)) as result:
         yield from result.partitions()
-
-
-def _one_by_one(connection: Connection, wanted: Select[Any]) -> Generator[Row[Any], None, None]:
-    # Closed early, it lets go of what the server still holds.
-    with connection.execute(wanted.execution_options(yield_per=_BATCH)) as result:
-        yield from result

@@ -21,14 +21,17 @@ from tuningfork.library.chain import append_event, broken_links, head
 from tuningfork.library.collection import naming_columns
 from tuningfork.library.database import lock_rows, reading, writing
 from tuningfork.library.naming import folder_of
+from tuningfork.library.people_replay import wrong_people
 from tuningfork.library.problems import Problem
 from tuningfork.library.replay import (
     Expected,
     Pointer,
     replay,
     wrong_aliases,
+    wrong_datasets,
     wrong_prompts,
     wrong_revocations,
+    wrong_withdrawals,
 )
 from tuningfork.library.word_index import index_prompts, stale_prompts
 
@@ -157,7 +160,9 @@ def _wrong_rows(connection: Connection, num_events: int, stages: "_Stages") -> l
     problems += wrong_prompts(connection, expected)
     problems += [problem for *_, problem in wrong_aliases(connection, expected)]
     problems += wrong_revocations(connection, expected)
-    problems += expected.people.wrong(connection)
+    problems += wrong_datasets(connection, expected)
+    problems += wrong_withdrawals(connection, expected)
+    problems += [Problem("person", where, what) for where, what in wrong_people(connection)]
     problems += [
         Problem("words", name, "search does not find it by what it says now", True)
         for _key, name in stale_prompts(connection)

@@ -21,7 +21,7 @@ def test_a_whole_library_is_told_with_its_head(command: Command, place: Path) ->
     completed = command("verify")
     assert completed.code == 0, completed.stderr
     assert completed.stdout.splitlines()[:2] == [
-        "Verified  3 events, 3 versions, 2 files (13 B)",
+        "Verified  4 events, 3 versions, 2 files (13 B)",
         f"All well. Head {head}",
     ]
     assert command("verify", "--expect", head).code == 0
@@ -53,7 +53,7 @@ def test_files_are_brought_back_from_a_copy(command: Command, place: Path) -> No
     assert completed.code == 0, completed.stderr
     assert f"Repaired  artifact {path.name}: brought back from {place / 'copy'}" in completed.stdout
     assert path.read_bytes() == b"better"
-    assert json.loads(command("verify", "--json").stdout)["num_events"] == 4
+    assert json.loads(command("verify", "--json").stdout)["num_events"] == 5
 
 
 def test_what_cannot_be_is_refused(command: Command, place: Path) -> None:

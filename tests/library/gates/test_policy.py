@@ -1,4 +1,6 @@
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,10 @@ from tuningfork.library import schema
 from tuningfork.library.database import writing
 from tuningfork.library.gates.gate import GateResult, Move, Settings
 from tuningfork.library.gates.policy import DEFAULT_POLICIES, GATES, judge
+from tuningfork.library.gates.servable import REFUSED, RUNS
 from tuningfork.library.store import Library
+
+PAGE = Path(__file__).parents[3] / "docs" / "gates.md"
 
 
 class BrokenGate:
@@ -128,3 +133,34 @@ def test_a_policy_row_of_a_later_version_is_kept_and_fails_closed(library: Libra
     with moving(library, candidate) as move:
         (result,) = judge(move, library.policy("shop/tickets", "production"))
     assert not result.passed
+
+
+def page_rows(heading: str) -> Iterator[list[str]]:
+    """The rows of the first table below a heading of docs/gates.md."""
+    text = PAGE.read_text(encoding="utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_the_page_lists_every_gate_with_its_settings() -> None:
+    rows = list(page_rows("All gates"))
+    assert [row[0].strip("`") for row in rows] == list(GATES)
+    for name, gate in GATES.items():
+        known = getattr(gate, "known_settings", ["may_change"] if name == "contract" else [])
+        (row,) = (row for row in rows if row[0] == f"`{name}`")
+        assert re.findall(r"`(\w+)`", row[2]) == list(known)
+
+
+def test_the_page_says_what_each_backend_runs() -> None:
+    rows = [(row[0].strip("`"), *row[1:]) for row in page_rows("What can be served")]
+    assert {kind for kind, *_ in rows} == RUNS["own"] | RUNS["vllm"]
+    for kind, own, vllm in rows:
+        for backend, cell in (("own", own), ("vllm", vllm)):
+            expected = "yes" if kind in RUNS[backend] else f"no: {REFUSED[backend][kind]}"
+            assert cell == expected, (kind, backend)
+
+
+def test_the_page_names_the_gates_of_production() -> None:
+    first = [row[0].strip("`") for row in page_rows("All gates")][:5]
+    assert list(DEFAULT_POLICIES["production"]) == first

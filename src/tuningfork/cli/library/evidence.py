@@ -77,22 +77,7 @@ def add(
         made = store.record_evidence(reference, evidence, author=who, dataset_name=test_set or "")
         sets = {one.sha256: one for one in store.datasets(reference)}
     dataset = None if made.dataset is None else sets[made.dataset]
-    _print_added(made, dataset, reference, num_rows=len(evidence.rows), as_json=as_json)
-
-
-def _print_added(
-    made: "EvidenceRecord", dataset: "DatasetRecord | None", reference: str, *, num_rows: int, as_json: bool
-) -> None:
-    if as_json:
-        described = made.model_dump(mode="json") | {"reference": reference}
-        typer.echo(json.dumps(described | {"frozen": dataset is not None and dataset.frozen is not None}))
-        return
-    typer.echo(f"Evidence  {made.kind} of {reference}, {num_rows} rows, {made.sha256[:_SHOWN_HASH]}")
-    if dataset is not None:
-        state = "frozen" if dataset.frozen else "not frozen"
-        typer.echo(f"Rows      {dataset.shown}, a {dataset.role} set, {state}")
-        if not dataset.frozen:
-            typer.echo(f"Freeze    tuningfork library dataset freeze {dataset.sha256[:_SHOWN_HASH]}")
+    _print_added(reference, made, dataset, len(evidence.rows), as_json=as_json)
 
 
 def show_all(
@@ -107,6 +92,27 @@ def show_all(
     with opened(library, artifacts) as store:
         reference = store.get(version).reference
         print_evidence(store.evidence(reference), store.datasets(reference), as_json=as_json)
+
+
+def _print_added(
+    reference: str,
+    made: "EvidenceRecord",
+    dataset: "DatasetRecord | None",
+    num_rows: int,
+    *,
+    as_json: bool,
+) -> None:
+    is_frozen = dataset is not None and dataset.frozen is not None
+    if as_json:
+        described = made.model_dump(mode="json") | {"reference": reference, "frozen": is_frozen}
+        typer.echo(json.dumps(described))
+        return
+    typer.echo(f"Evidence  {made.kind} of {reference}, {num_rows} rows, {made.sha256[:_SHOWN_HASH]}")
+    if dataset is None:
+        return
+    typer.echo(f"Rows      {dataset.shown}, a {dataset.role} set, {'frozen' if is_frozen else 'not frozen'}")
+    if not is_frozen:
+        typer.echo(f"Freeze    tuningfork library dataset freeze {dataset.sha256[:_SHOWN_HASH]}")
 
 
 def _sources(

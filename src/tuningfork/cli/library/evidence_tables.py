@@ -19,10 +19,8 @@ def print_evidence(
     """Print what was measured of a version, with the sets of rows."""
     sets = {one.sha256: one for one in datasets}
     if as_json:
-        listed = [record.model_dump(mode="json") for record in records]
-        for fields in listed:
-            known = sets.get(fields["dataset"] or "")
-            fields["frozen"] = known is not None and known.frozen is not None
+        frozen = {sha256 for sha256, one in sets.items() if one.frozen is not None}
+        listed = [one.model_dump(mode="json") | {"frozen": one.dataset in frozen} for one in records]
         print(json.dumps({"evidence": listed}))
         return
     if not records:
@@ -31,8 +29,8 @@ def print_evidence(
     table = _table("kind", "on", "frozen", "shows", "by", "at")
     for record in records:
         known = sets.get(record.dataset or "")
-        on, frozen = ("", "") if known is None else (known.name, "yes" if known.frozen else "no")
-        cells = (record.kind, on, frozen, _shown(record), record.author, _moment(record.created))
+        on, stands = ("", "") if known is None else (known.name, "yes" if known.frozen else "no")
+        cells = (record.kind, on, stands, _shown(record), record.author, _moment(record.created))
         table.add_row(*map(Text, cells))
     Console().print(table)
 
