@@ -136,3 +136,12 @@ def test_a_name_that_is_taken_gets_a_number(
     export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=keys[0])
     import_bundle(library, path, actor="carl", also_trusted=keys[1])
     assert [row.name for row in rows(library, schema.dataset)] == ["tickets/test", "tickets/test-2"]
+
+
+def test_a_set_of_rows_that_is_known_here_stays_what_it_is(
+    origin: Library, library: Library, keys: tuple[SigningKey, PublicKey], path: Path
+) -> None:
+    library.add_dataset("harmless", ROWS, role="clean", author="carl")
+    export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=keys[0])
+    import_bundle(library, path, actor="carl", also_trusted=keys[1])
+    assert [(row.name, row.role) for row in rows(library, schema.dataset)] == [("harmless", "clean")]
