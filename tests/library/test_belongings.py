@@ -19,7 +19,12 @@ def test_what_names_the_version_belongs_to_it_and_nothing_else(library: Library)
     assert found.description == "Queues."
     assert [row.sha256 for row in found.evidence] == [ours]
     assert [row.sha256 for row in found.datasets] == [DATASET]
-    assert [row.kind for row in found.events] == ["version registered", "alias moved", "alias moved"]
+    assert [row.kind for row in found.events] == [
+        "version registered",
+        "evidence recorded",
+        "alias moved",
+        "alias moved",
+    ]
 
 
 def test_evidence_about_another_content_does_not_belong(library: Library) -> None:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection
 
 from tests.library.exchange.bundles import (
+    DATASET,
     KEYS,
     NAME,
     TASK,
@@ -16,7 +17,7 @@ from tests.library.exchange.bundles import (
     rows,
     tensors,
 )
-from tuningfork.errors import AccessError, FormatError, LibraryError
+from tuningfork.errors import AccessError, FormatError, GateError, LibraryError
 from tuningfork.library import schema
 from tuningfork.library.access import Action, RoleAccess
 from tuningfork.library.aliases import MoveRequest
@@ -42,6 +43,10 @@ def rewritten(path: Path, key: SigningKey, **changes: Any) -> None:
         }
     objects |= changes.pop("objects")
     found["versions"][0] |= changes
+    version = found["versions"][0]
+    needed = {*version["content"]["files"].values(), *(each["sha256"] for each in version["evidence"])}
+    needed |= {each["sha256"] for each in found["datasets"]}
+    objects = {name: content for name, content in objects.items() if name in needed}
     found["objects"] = {name: len(content) for name, content in objects.items()}
     manifest = canonical_json(found).encode()
     forge(path, manifest, key.sign(b"tuningfork bundle 1\n" + manifest), objects)
@@ -85,13 +90,18 @@ def test_the_events_of_the_origin_come_along_with_their_hashes(
     key, public = keys
     export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=key)
     import_bundle(library, path, actor="carl", also_trusted=public)
-    assert story(library) == ["version registered", "dataset added", "version imported"]
+    assert story(library) == [
+        "version registered",
+        "dataset added",
+        "evidence recorded",
+        "version imported",
+    ]
     with reading(library.engine) as connection:
         (event,) = events(connection, kind="version imported")
     assert event.payload["is_signed"] is True
     assert event.payload["author"] == "ann"
     brought = event.payload["events"]
-    assert [each["kind"] for each in brought] == ["version registered", "alias moved"]
+    assert [each["kind"] for each in brought] == ["version registered", "evidence recorded", "alias moved"]
     hashes = {row.hash for row in rows(origin, schema.event)}
     assert all(event_hash(each) == each["hash"] in hashes for each in brought)
 
@@ -220,6 +230,9 @@ CODE = b"import os"
         ("pickle", r"prompt\.safetensors: not a file of safetensors"),
         ("event", r"tickets@1: event 1 of its history was changed"),
         ("event of another", r"tickets@1: event 1 of its history was changed, or is another's"),
+        ("evidence", r"evidence, line 1"),
+        ("evidence of another", r"tickets@2: evidence .* is about something else than is stated"),
+        ("evidence otherwise written", r"is not written as evidence is"),
         ("name", r"a prompt's name has small letters"),
         ("path", r"its manifest is wrong: '\.\./\.\./outside\.json'"),
     ],
@@ -228,7 +241,8 @@ def test_what_a_trusted_signer_should_not_have_signed_is_refused_too(
     origin: Library, tmp_path: Path, keys: tuple[SigningKey, PublicKey], path: Path, fault: str, reason: str
 ) -> None:
     key, public = keys
-    manifest = export_bundle(origin, [f"{NAME}@1"], path, actor="ann", key=key)
+    number = 2 if fault.startswith("evidence") else 1
+    manifest = export_bundle(origin, [f"{NAME}@{number}"], path, actor="ann", key=key)
     version = manifest.model_dump(mode="json")["versions"][0]
     content, files = version["content"], version["content"]["files"]
     objects: dict[str, bytes] = {}
@@ -249,6 +263,15 @@ def test_what_a_trusted_signer_should_not_have_signed_is_refused_too(
             event = version["events"][0]
             event["payload"] = event["payload"].replace('"number":1', '"number":2')
             event["hash"] = event_hash(event)
+        case "evidence":
+            version["evidence"][0]["sha256"] = hash_bytes(CODE)
+            objects = {hash_bytes(CODE): CODE}
+        case "evidence of another":
+            version["evidence"][0]["kind"] = "guard"
+        case "evidence otherwise written":
+            held = origin.artifacts.get(version["evidence"][0]["sha256"])[:-1]
+            version["evidence"][0]["sha256"] = hash_bytes(held)
+            objects = {hash_bytes(held): held}
         case "name":
             version["prompt"] = "../up"
         case "path":
@@ -268,7 +291,10 @@ def test_gates_decide_as_ever(
 ) -> None:
     export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=keys[0])
     import_bundle(library, path, actor="carl", also_trusted=keys[1])
-    library.set_policy(NAME, "production", {"contract": {}, "known_data": {}}, actor="carl")
-    outcome = library.move_alias(MoveRequest(NAME, "production", 1, "carl"))
-    assert [result.gate for result in outcome.results] == ["contract", "known_data"]
+    library.set_policy(NAME, "production", {"evaluated": {"min_rows": 20}}, actor="carl")
+    move = MoveRequest(NAME, "production", 1, "carl")
+    with pytest.raises(GateError, match=r"evaluated: .*froz"):
+        library.move_alias(move)
+    library.freeze_dataset(DATASET, actor="carl")
+    assert library.move_alias(move).moved
     assert library.get(NAME).content_hash == origin.get(f"{NAME}@2").content_hash

@@ -1,13 +1,17 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from tests.library.exchange.bundles import DATASET, KEYS, NAME, ROWS, add_evidence, rows
-from tuningfork.errors import LibraryError
+from tests.library.measured import row_keys
+from tuningfork.errors import AccessError, LibraryError
 from tuningfork.library import bundle_rows, schema
+from tuningfork.library.access import Action, RoleAccess
 from tuningfork.library.bundle import export_bundle, import_bundle
 from tuningfork.library.exchange.keys import PublicKey, SigningKey
 from tuningfork.library.store import Library
+from tuningfork.library.verification import verify
 
 
 def test_evidence_comes_along_bound_as_it_was_and_says_where_from(
@@ -22,7 +26,8 @@ def test_evidence_comes_along_bound_as_it_was_and_says_where_from(
     assert library.artifacts.get(ours.sha256) == origin.artifacts.get(theirs.sha256)
     assert ours.author == "carl"
     assert ours.summary == {
-        "score": 1.0,
+        "rows": 20,
+        "accuracy": 1.0,
         "imported": {
             "library": report.library, "author": "bob", "created": theirs.created, "signer": "Shop team",
         },
@@ -86,3 +91,57 @@ def test_a_library_that_cannot_be_written_has_nothing_of_the_bundle(
             import_bundle(target, path, actor="carl", also_trusted=keys[1])
         for table in (schema.version, schema.prompt, schema.event):
             assert rows(target, table) == []
+
+
+def test_what_was_imported_agrees_with_the_events_that_say_so(
+    origin: Library, library: Library, keys: tuple[SigningKey, PublicKey], path: Path
+) -> None:
+    export_bundle(origin, [f"{NAME}@1", f"{NAME}@2"], path, actor="ann", key=keys[0])
+    import_bundle(library, path, actor="carl", also_trusted=keys[1])
+    found = verify(library)
+    assert found.problems == ()
+
+
+def test_no_evidence_comes_to_a_version_that_was_revoked_here(
+    origin: Library, library: Library, keys: tuple[SigningKey, PublicKey], path: Path
+) -> None:
+    export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=keys[0])
+    import_bundle(library, path, actor="carl", also_trusted=keys[1])
+    library.revoke(f"{NAME}@1", actor="carl", reason="wrong")
+    add_evidence(origin, origin.get(f"{NAME}@2"), score=0.5)
+    export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=keys[0])
+    (done,) = import_bundle(library, path, actor="carl", also_trusted=keys[1]).versions
+    assert (done.is_new, done.num_evidence) == (False, 0)
+    assert len(rows(library, schema.evidence)) == 1
+
+
+def test_a_set_of_rows_takes_no_name_that_is_of_others(
+    origin: Library, library: Library, keys: tuple[SigningKey, PublicKey], path: Path
+) -> None:
+    class NotThere(RoleAccess):
+        def check(self, connection: Connection, actor: str, action: Action, name: str) -> None:
+            if name == "tickets/test":
+                raise AccessError("not there")
+
+    export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=keys[0])
+    library.access = NotThere()
+    import_bundle(library, path, actor="carl", also_trusted=keys[1])
+    assert [row.name for row in rows(library, schema.dataset)] == [f"{NAME}-test"]
+
+
+def test_a_name_that_is_taken_gets_a_number(
+    origin: Library, library: Library, keys: tuple[SigningKey, PublicKey], path: Path
+) -> None:
+    library.add_dataset("tickets/test", row_keys(3), author="carl")
+    export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=keys[0])
+    import_bundle(library, path, actor="carl", also_trusted=keys[1])
+    assert [row.name for row in rows(library, schema.dataset)] == ["tickets/test", "tickets/test-2"]
+
+
+def test_a_set_of_rows_that_is_known_here_stays_what_it_is(
+    origin: Library, library: Library, keys: tuple[SigningKey, PublicKey], path: Path
+) -> None:
+    library.add_dataset("harmless", ROWS, role="clean", author="carl")
+    export_bundle(origin, [f"{NAME}@2"], path, actor="ann", key=keys[0])
+    import_bundle(library, path, actor="carl", also_trusted=keys[1])
+    assert [(row.name, row.role) for row in rows(library, schema.dataset)] == [("harmless", "clean")]

@@ -3,16 +3,18 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from sqlalchemy import Connection, Row, select
 
 from tuningfork.errors import FormatError, LibraryError
 from tuningfork.library import schema
 from tuningfork.library.belongings import Belongings, belongings, concerns
-from tuningfork.library.bundle_rows import BundleImport, ImportedBundle, library_identity
+from tuningfork.library.bundle_rows import BundleContents, BundleImport, ImportedBundle, library_identity
 from tuningfork.library.chain import event_hash
 from tuningfork.library.database import lock_rows, reading, writing
+from tuningfork.library.datasets import DatasetRole
+from tuningfork.library.evidence import Evidence, read_evidence, write_evidence
 from tuningfork.library.exchange.bundle_file import BundleFile, read_bundle, write_bundle
 from tuningfork.library.exchange.foreign import check_content, check_file
 from tuningfork.library.exchange.keys import PublicKey, SigningKey, check_signer
@@ -105,7 +107,7 @@ def import_bundle(
     if also_trusted is not None:
         trusted.setdefault(also_trusted.text, also_trusted)
     bundle = read_bundle(path, trusted, allows_unsigned=allows_unsigned)
-    _check(bundle, name)
+    contents = _check(bundle, name)
     if not only_checks:
         for sha256, content in bundle.objects():
             if library.artifacts.put(content) != sha256:
@@ -113,7 +115,7 @@ def import_bundle(
     try:
         with writing(library.engine) as connection:
             lock_rows(connection)
-            imported = BundleImport(connection, library.access, bundle, actor).add_all(name)
+            imported = BundleImport(connection, library.access, bundle, contents, actor).add_all(name)
             if only_checks:
                 raise _OnlyCheckedError
     except _OnlyCheckedError:
@@ -165,7 +167,7 @@ def _bundled(found: Belongings) -> BundledVersion:
     )
 
 
-def _check(bundle: BundleFile, name: str | None) -> None:
+def _check(bundle: BundleFile, name: str | None) -> BundleContents:
     """Check that what a bundle says of its versions is so, and that none of it may be code."""
     manifest = bundle.manifest
     try:
@@ -180,16 +182,38 @@ def _check(bundle: BundleFile, name: str | None) -> None:
             _check_version(version)
         for dataset in manifest.datasets:
             _check_dataset(manifest, dataset)
-        paths: dict[str, set[str]] = {}
-        for version in manifest.versions:
-            for file, sha256 in version.content.files.items():
-                paths.setdefault(sha256, set()).add(file)
-        for sha256, content in bundle.objects():
-            for file in sorted(paths.get(sha256, ())):
-                check_file(file, content)
+        return _check_files(bundle)
     except (FormatError, LibraryError) as error:
         problem = str(error).removeprefix(f"{bundle.path}: ")
         raise FormatError(f"{bundle.path}: {problem}; nothing was imported") from error
+
+
+def _check_files(bundle: BundleFile) -> BundleContents:
+    paths: dict[str, set[str]] = {}
+    evidence: dict[str, Evidence] = {}
+    keys: dict[str, bytes] = {}
+    for version in bundle.manifest.versions:
+        for file, sha256 in version.content.files.items():
+            paths.setdefault(sha256, set()).add(file)
+    stated = {each.sha256: each for version in bundle.manifest.versions for each in version.evidence}
+    for sha256, content in bundle.objects():
+        for file in sorted(paths.get(sha256, ())):
+            check_file(file, content)
+        if sha256 in stated:
+            evidence[sha256] = read_evidence(content)
+            if write_evidence(evidence[sha256]) != content:
+                raise FormatError(f"evidence {sha256[:12]} is not written as evidence is")
+        if sha256 in bundle.manifest.may_be_there:
+            keys[sha256] = content
+    for version in bundle.manifest.versions:
+        for each in version.evidence:
+            header = evidence[each.sha256].header
+            found = (header.kind, header.content_hash, header.dataset)
+            if found != (each.kind, version.content_hash, each.dataset_sha256):
+                raise FormatError(
+                    f"{version.reference}: evidence {each.sha256[:12]} is about something else than is stated"
+                )
+    return BundleContents(evidence, keys)
 
 
 def _check_version(version: BundledVersion) -> None:
@@ -214,6 +238,8 @@ def _check_version(version: BundledVersion) -> None:
 
 def _check_dataset(manifest: Manifest, dataset: BundledDataset) -> None:
     check_name(dataset.name)
+    if dataset.role not in get_args(DatasetRole):
+        raise FormatError(f"set of rows {dataset.name}: there is no role {dataset.role!r:.20}")
     size = manifest.objects.get(dataset.sha256)
     if size is not None and size != dataset.num_rows * _BYTES_PER_ROW:
         raise FormatError(

@@ -1,23 +1,36 @@
 """Versions from a bundle as rows: new numbers, lineage that says where from, evidence that says so too."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
-from tuningfork.errors import LibraryError
+from tuningfork.errors import AccessError, LibraryError
 from tuningfork.library import schema
 from tuningfork.library.access import Access
-from tuningfork.library.canonical import now
 from tuningfork.library.chain import append_event
 from tuningfork.library.contents import ImportOrigin, VersionRecord
+from tuningfork.library.datasets import DatasetRole, add_dataset, known_dataset, unused_name
+from tuningfork.library.evidence import Evidence
+from tuningfork.library.evidence_records import add_evidence, evidence_of
 from tuningfork.library.exchange.bundle_file import BundleFile
 from tuningfork.library.exchange.manifest import BundledEvidence, BundledVersion
 from tuningfork.library.registration import add_registered
-from tuningfork.library.versions import add_artifact, find_prompt, read_version, version_row
+from tuningfork.library.versions import find_prompt, read_version, version_row
 
 IMPORTED = "version imported"
 BUNDLE = "bundle"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleContents:
+    """What was read of the files in a bundle as they were checked."""
+
+    evidence: Mapping[str, Evidence]
+    """By the hash of its file."""
+    keys: Mapping[str, bytes]
+    """Hashes of the rows of a set, by the hash of the set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,7 @@ class BundleImport:
     connection: Connection
     access: Access
     bundle: BundleFile
+    contents: BundleContents
     actor: str
 
     def add_all(self, name: str | None) -> ImportedBundle:
@@ -150,50 +164,44 @@ class BundleImport:
 
     def _add_evidence(self, version: VersionRecord, bundled: BundledVersion) -> list[BundledEvidence]:
         """Add the evidence that is not here yet; it says that it was imported, and from whom."""
+        if version.revoked is not None:
+            return []
         prompt = find_prompt(self.connection, version.prompt)
         key = version_row(self.connection, prompt, version.number).id
-        columns, signature = schema.evidence.c, self.bundle.signature
-        rows = self.connection.execute(
-            select(columns.kind, columns.sha256).where(columns.version_id == key)
-        ).all()
-        known = {(row.kind, row.sha256) for row in rows}
-        added = [each for each in bundled.evidence if (each.kind, each.sha256) not in known]
+        known = {record.sha256 for record in evidence_of(self.connection, key)}
+        added = [each for each in bundled.evidence if each.sha256 not in known]
         for each in added:
-            self._add_dataset(each.dataset_sha256)
-            add_artifact(self.connection, each.sha256, self.bundle.manifest.objects[each.sha256])
+            self._add_dataset(version.prompt, each.dataset_sha256)
             origin = {
                 "library": self.bundle.manifest.library,
                 "author": each.author,
                 "created": each.created,
-                "signer": "" if signature is None else signature.name,
+                "signer": "" if self.bundle.signature is None else self.bundle.signature.name,
             }
-            self.connection.execute(
-                insert(schema.evidence).values(
-                    version_id=key,
-                    kind=each.kind,
-                    content_hash=version.content_hash,
-                    dataset_sha256=each.dataset_sha256,
-                    summary={**each.summary, "imported": origin},
-                    sha256=each.sha256,
-                    author=self.actor,
-                    created=now(),
-                )
+            add_evidence(
+                self.connection,
+                prompt.id,
+                key,
+                version,
+                self.contents.evidence[each.sha256],
+                summary={**each.summary, "imported": origin},
+                author=self.actor,
             )
         return added
 
-    def _add_dataset(self, sha256: str | None) -> None:
+    def _add_dataset(self, prompt: str, sha256: str | None) -> None:
         """Note the set of rows that evidence is about, not frozen: who imports decides what to judge by."""
         described = {dataset.sha256: dataset for dataset in self.bundle.manifest.datasets}
-        size = self.bundle.manifest.objects.get(sha256 or "")
-        known = select(schema.dataset.c.sha256).where(schema.dataset.c.sha256 == sha256)
-        if sha256 not in described or size is None or self.connection.scalar(known) is not None:
+        keys = self.contents.keys.get(sha256 or "")
+        if sha256 not in described or keys is None or known_dataset(self.connection, sha256) is not None:
             return
-        fields = described[sha256].model_dump()
-        add_artifact(self.connection, sha256, size)
-        self.connection.execute(
-            insert(schema.dataset).values(**fields, frozen=None, author=self.actor, created=now())
-        )
-        append_event(self.connection, "dataset added", self.actor, fields)
+        role, name = cast(DatasetRole, described[sha256].role), described[sha256].name
+        try:
+            self.access.check(self.connection, self.actor, "register", name)
+        except AccessError:
+            # It may be called so there, and here that is a place of others.
+            name = f"{prompt}-{role}"
+        add_dataset(self.connection, unused_name(self.connection, name), keys, role=role, author=self.actor)
 
     def _tell(
         self, version: VersionRecord, bundled: BundledVersion, evidence: Sequence[BundledEvidence]

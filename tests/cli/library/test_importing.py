@@ -36,7 +36,7 @@ def test_a_bundle_of_whoever_is_trusted_comes_in_once(target: Import, place: Pat
     assert first.startswith("Bundle    b.tfb from library ")
     assert first.endswith(f", signed by Shop, {key}")
     assert second == "Version   queue@1 (there queue@1) added, 1 files of evidence"
-    assert third.startswith("Note      evidence is about rows ")
+    assert third.startswith("Note      evidence counts once its rows are frozen here")
     assert "is here already" in target("--trust", key).stdout
     with Library(place / "other") as library:
         assert [version.author for version in library.versions("queue")] == ["carl"]

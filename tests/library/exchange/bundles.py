@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
+from tests.library.measured import evaluation_of, row_keys
 from tests.library.prompts import CONTRACT, LINEAGE
-from tuningfork.library import schema
-from tuningfork.library.canonical import canonical_json, hash_bytes, now
+from tuningfork.library.canonical import hash_bytes
 from tuningfork.library.chain import broken_links
 from tuningfork.library.contents import Content, VersionRecord
-from tuningfork.library.database import reading, writing
+from tuningfork.library.database import reading
+from tuningfork.library.datasets import keys_file
 from tuningfork.library.exchange.keys import PublicKey, SigningKey, make_key, read_signing_key
 from tuningfork.library.exchange.manifest import BundledVersion, Manifest, Signer
 from tuningfork.library.exchange.members import write_members
 from tuningfork.library.store import Library
-from tuningfork.library.versions import add_artifact
 
 NAME = "shop/tickets"
 TASK = b"""\
@@ -29,8 +29,8 @@ prompt: "Say which. {{text}}"
 labels: {good: good, bad: bad}
 metric: accuracy
 """
-ROWS = sorted(hash_bytes(str(number).encode()) for number in range(3))
-KEYS = b"".join(bytes.fromhex(row) for row in ROWS)
+ROWS = row_keys(20, "tickets")
+KEYS = keys_file(ROWS)
 DATASET = hash_bytes(KEYS)
 
 
@@ -56,32 +56,10 @@ def register(
 
 def add_evidence(library: Library, version: VersionRecord, *, score: float = 1.0) -> str:
     """Evaluation evidence of `version`, on a set of rows that is frozen; the hash of its file."""
-    header = {"format": 1, "kind": "evaluation", "content_hash": version.content_hash, "dataset": DATASET}
-    lines = [header, *({"row": row, "score": score} for row in ROWS)]
-    content = "".join(canonical_json(line) + "\n" for line in lines).encode()
-    sha256 = library.artifacts.put(content)
-    library.artifacts.put(KEYS)
-    with writing(library.engine) as connection:
-        add_artifact(connection, sha256, len(content))
-        add_artifact(connection, DATASET, len(KEYS))
-        known = connection.scalar(select(schema.dataset.c.sha256).where(schema.dataset.c.sha256 == DATASET))
-        if known is None:
-            connection.execute(
-                insert(schema.dataset).values(
-                    sha256=DATASET, name="tickets/test", num_rows=len(ROWS), role="test", frozen=now(),
-                    author="ann", created=now(),
-                )
-            )  # fmt: skip
-        version_id = connection.scalar(
-            select(schema.version.c.id).where(schema.version.c.content_hash == version.content_hash)
-        )
-        connection.execute(
-            insert(schema.evidence).values(
-                version_id=version_id, kind="evaluation", content_hash=version.content_hash,
-                dataset_sha256=DATASET, summary={"score": score}, sha256=sha256, author="bob", created=now(),
-            )
-        )  # fmt: skip
-    return sha256
+    evidence = evaluation_of(version, [score] * len(ROWS), name="tickets")
+    made = library.record_evidence(version.reference, evidence, author="bob", dataset_name="tickets/test")
+    library.freeze_dataset(DATASET, actor="bob")
+    return made.sha256
 
 
 def rows(library: Library, table: Any) -> list[Any]:

@@ -113,7 +113,10 @@ def print_bundle(done: "ImportedBundle", source: str, dry_run: bool) -> None:
         files = f", {each.num_evidence} files of evidence" if each.num_evidence else ""
         typer.echo(f"Version   {each.version.reference} (there {each.origin}) {what}{files}")
     for sha256 in done.not_frozen:
-        typer.echo(f"Note      evidence is about rows {sha256[:_SHOWN]}, and nobody has frozen that set here")
+        typer.echo(
+            f"Note      evidence counts once its rows are frozen here, if you judge by them: "
+            f"tuningfork library dataset freeze {sha256[:_SHOWN]}"
+        )
 
 
 def described_bundle(done: "ImportedBundle") -> dict[str, object]:
