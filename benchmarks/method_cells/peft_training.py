@@ -167,15 +167,16 @@ class PeftSearch(Search):
         super().__init__(space, folder, NullSink())
         self._trainings: dict[str, PeftTraining] = {}
 
-    def _train(self, jobs: Sequence[Any], until: int) -> list[TrainingOutcome]:
-        outcomes = []
-        for job in jobs:
+    def _train_bank(self, jobs: Sequence[Any], bank: Sequence[int], until: int) -> dict[int, TrainingOutcome]:
+        outcomes = {}
+        for place in bank:
+            job = jobs[place]
             name = job.candidate.name
             if name not in self._trainings:
                 self._trainings[name] = PeftTraining(
                     self._space.model, job.candidate, job.rows, higher_is_better=self._space.higher_is_better
                 )
-            outcomes.append(train_alone(self._trainings[name], job.validate, self._space.metric, until))
+            outcomes[place] = train_alone(self._trainings[name], job.validate, self._space.metric, until)
         return outcomes
 
 

@@ -72,7 +72,7 @@ def test_the_best_is_better_than_the_text_prompt_and_hard_to_tell_from_another()
     assert headline(findings) == (
         "Prompt tuning did best: accuracy 0.49, better than the text prompt by 0.21 (95 % interval 0.13 to "
         "0.29, n = 120 test rows, 5 seeds). There is not enough data to tell prompt tuning from LoRA (about "
-        "(about 880 test rows would be needed)."
+        "880 test rows would be needed)."
     )
 
 

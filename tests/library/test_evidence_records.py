@@ -7,7 +7,7 @@ from sqlalchemy import Connection, update
 from tests.library.measured import evaluation_of, evidence_from, measure, record, row_keys
 from tests.library.prompts import add
 from tuningfork.errors import LibraryError
-from tuningfork.library import governance, schema
+from tuningfork.library import database, governance, schema
 from tuningfork.library.chain import events
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.database import reading, writing
@@ -154,7 +154,7 @@ def test_evidence_without_a_set_makes_none(library: Library) -> None:
 def test_what_was_collected_before_there_was_a_row_is_put_back(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version, lock = add(library), governance.lock_rows
+    version, lock = add(library), database.lock_rows
 
     def collected_first(connection: Connection) -> None:
         lock(connection)
