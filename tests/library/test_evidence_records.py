@@ -10,7 +10,7 @@ from tuningfork.errors import LibraryError
 from tuningfork.library import governance, schema
 from tuningfork.library.chain import events
 from tuningfork.library.contents import VersionRecord
-from tuningfork.library.database import reading, writing
+from tuningfork.library.database import lock_rows, reading, writing
 from tuningfork.library.evidence import write_evidence
 from tuningfork.library.evidence_records import RECORDED, EvidenceRecord
 from tuningfork.library.store import Library
@@ -154,10 +154,10 @@ def test_evidence_without_a_set_makes_none(library: Library) -> None:
 def test_what_was_collected_before_there_was_a_row_is_put_back(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version, lock = add(library), governance.lock_rows
+    version = add(library)
 
     def collected_first(connection: Connection) -> None:
-        lock(connection)
+        lock_rows(connection)
         for sha256, _ in list(library.artifacts.hashes()):
             if sha256 not in version.content.files.values():
                 library.artifacts.remove(sha256)
