@@ -31,8 +31,8 @@ demo: $(VENV)/.installed ## Tune a prompt for the bundled model and show that it
 
 install: $(VENV)/.installed-dev ## Install the package and the developer tools into .venv
 
-test: $(VENV)/.installed-dev ## Run the tests, except the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev ## Run the tests, except the slow ones, one process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(OMP_NUM_THREADS) $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev ## Run only the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS) || test $$? -eq $(NO_TESTS_COLLECTED)
