@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.baselines import FewShot, _spread, choose_few_shot
 from tuningfork.recipes.preparation import Prepared, prepare
 from tuningfork.tasks.task import Task
+from tuningfork.training.checkpoint import pooled
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def test_few_rows_choose_the_number_in_folds_and_all_may_be_shown(
     assert chosen is not None
     losses = {}
     for count in (2, 4, 8, 12):
-        of_rows: list[float] = []
+        found = []
         for fold in prepared.folds:
             ids = prepared.renderer.few_shot_prefix_ids(_spread(fold.train, 0)[:count])
-            of_rows += evaluator.evaluate(model.prefix([ids]), fold.validation).log_losses
-        assert len(of_rows) == len(prepared.rows)
-        losses[count] = math.fsum(of_rows) / len(of_rows)
+            found.append(evaluator.evaluate(model.prefix([ids]), fold.validation).validation)
+        assert pooled(found).num_rows == len(prepared.rows)
+        losses[count] = pooled(found).calibrated_log_loss
     assert chosen.num_demonstrations == min(losses, key=losses.__getitem__)
     shown = _spread(prepared.rows, 0)[: chosen.num_demonstrations]
     assert chosen.prefix_ids == prepared.renderer.few_shot_prefix_ids(shown)
