@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.tiny_models import SLIDING_WINDOW, build_model, random_ids, tiny_model
-from tests.unpadded_reference import embed, random_embeddings, row_logits
+from tests.unpadded_reference import random_embeddings, row_logits
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.prefix import PrefixState

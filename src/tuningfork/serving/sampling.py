@@ -37,7 +37,7 @@ def check_settings(settings: SamplingSettings, vocabulary_size: int) -> None:
         ServingError: if a value is out of its range, naming it.
     """
     ranges: dict[str, tuple[float, float, float]] = {
-        "max_tokens": (settings.max_tokens, 1, math.inf),
+        "max_tokens": (settings.max_tokens, 0, math.inf),
         "temperature": (settings.temperature, 0, math.inf),
         "top_p": (settings.top_p, 0, 1),
         "top_k": (settings.top_k, 0, math.inf),
@@ -58,8 +58,9 @@ def check_settings(settings: SamplingSettings, vocabulary_size: int) -> None:
     for token in (*settings.logit_bias, *settings.stop_token_ids):
         if not 0 <= token < vocabulary_size:
             raise ServingError(f"token {token} is not in the model's vocabulary of {vocabulary_size}")
-    if any(math.isnan(bias) for bias in settings.logit_bias.values()):
-        raise ServingError("logit_bias must map tokens to numbers, found nan")
+    for bias in settings.logit_bias.values():
+        if not math.isfinite(bias):
+            raise ServingError(f"logit_bias must map tokens to finite numbers, found {bias:g}")
     if "" in settings.stop:
         raise ServingError("a stop text must not be empty")
 
@@ -151,7 +152,7 @@ class RowSampler:
 
 
 def narrowed(row: Tensor, settings: SamplingSettings) -> Tensor:
-    """Logits (V) with -inf for what `min_p`, `top_k` and `top_p` leave out, in this order; `row` is changed."""
+    """`row` of logits (V), -inf where `min_p`, `top_k` and `top_p` leave a token out; it is changed."""
     if settings.min_p > 0:
         row[row < row.max() + math.log(settings.min_p)] = -math.inf
     if 0 < settings.top_k < len(row):
@@ -206,9 +207,7 @@ def _known(logits: Tensor, token: int, num_top: int) -> TokenLogProbability:
     return row_log_probabilities(logits[None], [token], num_top)[0]
 
 
-def row_log_probabilities(
-    logits: Tensor, tokens: Sequence[int], num_top: int
-) -> list[TokenLogProbability]:
+def row_log_probabilities(logits: Tensor, tokens: Sequence[int], num_top: int) -> list[TokenLogProbability]:
     """What the model thought of each of `tokens` by its logits (N, V), and of the `num_top` likeliest."""
     scores = logits.float().log_softmax(dim=-1)
     ids = torch.tensor(list(tokens), device=scores.device)[:, None]
