@@ -176,6 +176,17 @@ def test_what_happens_is_told() -> None:
     assert [step.num_rows for step in (*steps, last) if isinstance(step, RowsStepped)] == [1, 1, 1]
 
 
+def test_a_listener_that_fails_harms_nobody() -> None:
+    class Failing:
+        def emit(self, event: Event) -> None:
+            raise RuntimeError("no room")
+
+    model = tiny_model("llama")
+    one = request([5, 6])
+    (answer,) = answer_all(model, [one], sink=Failing())
+    assert tokens_of(answer) == expected_tokens(model, one)
+
+
 class StubbornGrammar:
     """Allows one token, and fails on its second use."""
 

@@ -68,3 +68,6 @@ class RunningRows(Protocol):
 
     def leave(self, places: Collection[int]) -> None:
         """Drop the rows at `places`; the others keep their order."""
+
+    def clear(self) -> None:
+        """Drop all rows, whatever went wrong with them before."""

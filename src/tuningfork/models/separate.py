@@ -155,3 +155,7 @@ class SeparateRows:
     def leave(self, places: Collection[int]) -> None:
         """Drop the rows at `places`; the others keep their order."""
         self._rows = [row for place, row in enumerate(self._rows) if place not in places]
+
+    def clear(self) -> None:
+        """Drop all rows."""
+        self._rows = []

@@ -170,6 +170,10 @@ class SharedRows:
         self._owners = [owner for place, owner in enumerate(self._owners) if place not in places]
         self._groups = [group for group in self._groups if group.slots.lengths]
 
+    def clear(self) -> None:
+        """Drop all rows, whatever went wrong with them before."""
+        self._groups, self._owners = [], []
+
     def _places(self, group: _Group) -> list[int]:
         return [place for place, owner in enumerate(self._owners) if owner is group]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tuningfork.errors import ContextLengthError, ServingError, TuningForkError
 from tuningfork.events import (
+    Event,
     EventSink,
     FirstTokenMade,
     NullSink,
@@ -141,9 +142,9 @@ class ServingEngine:
                 f"prompt + input + answer = {job.most_tokens} tokens, for which the engine has no memory; "
                 "send less text, or ask for a shorter answer"
             )
-        self._scheduler.add(job)
-        self._sink.emit(RequestQueued(request.id, request.prompt.name, self._scheduler.num_waiting - 1))
         with self._wake:
+            self._scheduler.add(job)
+            self._tell(RequestQueued(request.id, request.prompt.name, self._scheduler.num_waiting - 1))
             self._wake.notify()
         return AnswerStream(job.mailbox)
 
@@ -177,7 +178,8 @@ class ServingEngine:
             if job.mailbox.is_closed or job.is_late:
                 self._end(job, job.answer.end("cancelled" if job.mailbox.is_closed else "deadline"))
         self._leave()
-        self._reading += self._scheduler.admit()
+        with self._wake:
+            self._reading += self._scheduler.admit()
         self._read_some()
         self._outbox.flush()
         if self._running:
@@ -293,7 +295,7 @@ class ServingEngine:
             self._take(job, choice)
         self._leave()
         seconds = time.monotonic() - started
-        self._sink.emit(RowsStepped(len(running), self._scheduler.num_waiting, seconds))
+        self._tell(RowsStepped(len(running), self._scheduler.num_waiting, seconds))
 
     def _take(self, job: Job, choice: Choice | Exception) -> bool:
         """Go on with `choice` for `job`; whether it goes on behind it."""
@@ -308,7 +310,7 @@ class ServingEngine:
             self._end(job, error)
             return False
         if is_first:
-            self._sink.emit(
+            self._tell(
                 FirstTokenMade(
                     job.request.id,
                     job.request.prompt.name,
@@ -336,7 +338,7 @@ class ServingEngine:
             self._prefixes.release(job.request.prompt)
             job.prefix = job.reading = None
         request = job.request
-        self._sink.emit(
+        self._tell(
             RequestFinished(
                 request.id,
                 request.prompt.name,
@@ -361,8 +363,15 @@ class ServingEngine:
             if not job.is_over:
                 self._end(job, error)
         self._reading, self._running = [], []
-        self._rows = self._model.running_rows()
+        self._rows.clear()
         self._outbox.flush()
+
+    def _tell(self, event: Event) -> None:
+        # A listener that fails must not end the thread, nor the answers of those who do not listen.
+        try:
+            self._sink.emit(event)
+        except Exception:
+            _LOG.exception("a listener failed")
 
 
 def model_end_ids(model: FrozenModel) -> frozenset[int]:
