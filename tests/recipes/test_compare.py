@@ -1,11 +1,12 @@
 """A comparison from start to end, on the tiny model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.recipes.conftest import RecordingSink
 from tests.tiny_folder import save_tiny_model
@@ -13,7 +14,7 @@ from tuningfork.data.example import Example
 from tuningfork.errors import ModelError, PromptError, RunError
 from tuningfork.evaluation.comparison import ComparisonRecord, ContestantRecord, Family
 from tuningfork.evaluation.evaluate import Evaluation, Evaluator
-from tuningfork.events import StageStarted
+from tuningfork.events import FromSource, StageStarted
 from tuningfork.library.comparison_folder import ComparisonFolder, ComparisonOptions
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
@@ -158,8 +159,8 @@ def test_who_cannot_take_part_and_who_fails_is_said_and_the_others_go_on(
     assert (broken.status, broken.reason) == ("failed", "it fell over")
     assert text.status == marked.status == "measured"
     assert {difference.candidate for difference in folder.record.differences} == {"marked"}
-    assert "          left out: it has no legs" in sink.messages
-    assert "          failed: it fell over" in sink.messages
+    assert "1/4       absent, left out: it has no legs" in sink.messages
+    assert "2/4       broken, failed: it fell over" in sink.messages
     assert any(message.startswith("4/4       marked (") for message in sink.messages)
     stages = [event.name for event in sink.events if isinstance(event, StageStarted)]
     assert stages == ["3/4 test", "4/4 test"]
@@ -252,6 +253,43 @@ def test_all_but_times_is_the_same_in_two_comparisons(
     options = OPTIONS.model_copy(update={"curve_sizes": (8, 12, 500)})
     again = compare(tasks["classification"], options, runs_folder=tmp_path, model=model)
     assert timeless(again.record) == timeless(finished.record)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as each of two processes has on two cores: sums of floats depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow  # Torch takes seconds to load in each process.
+def test_contestants_made_at_once_are_those_made_in_turn(
+    tasks: dict[str, Task], model_folder: Path, tmp_path: Path, sink: RecordingSink, one_thread: None
+) -> None:
+    tuning = OPTIONS.tuning.model_copy(update={"model": str(model_folder)})
+    options = OPTIONS.model_copy(update={"tuning": tuning, "curve_sizes": (8,)})
+    in_turn = compare(tasks["classification"], options, runs_folder=tmp_path / "in_turn").record
+    two = options.model_copy(update={"jobs": 2})
+    at_once = compare(tasks["classification"], two, runs_folder=tmp_path / "at_once", sink=sink).record
+    assert "Jobs      2 contestants at once" in sink.messages
+    assert {event.source for event in sink.events if isinstance(event, FromSource)} == {
+        f"{number}/4" for number in range(1, 5)
+    }
+    notes = [note for note in at_once.notes if "at once" not in note]
+    assert len(notes) == len(at_once.notes) - 1
+    assert timeless(at_once.model_copy(update={"notes": tuple(notes)})) == timeless(in_turn)
+    assert at_once.seconds > 0
+
+
+def test_what_the_caller_holds_is_not_handed_to_other_processes(
+    tasks: dict[str, Task], model: FrozenModel, tmp_path: Path
+) -> None:
+    options = OPTIONS.model_copy(update={"jobs": 2})
+    with pytest.raises(PromptError, match="jobs: 2 at once need contestants and a model that are named"):
+        compare(tasks["classification"], options, model=model, runs_folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def timeless(record: ComparisonRecord) -> ComparisonRecord:

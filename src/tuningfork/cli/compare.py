@@ -88,6 +88,22 @@ _REMOTE: Mapping[str, tuple[Any, Any]] = {
 }
 """A model behind an API that takes part."""
 
+_MACHINE: Mapping[str, tuple[Any, Any]] = {
+    "jobs": (
+        Annotated[
+            int | None,
+            typer.Option(
+                "--jobs",
+                help="Contestants made at once, each on its share of the cores. Default: as many as the "
+                "machine has cores and memory for; 1 on a GPU.",
+                min=1,
+            ),
+        ],
+        None,
+    ),
+}
+"""How the machine is used, which changes no result."""
+
 PricesOption = Annotated[
     Path | None, typer.Option("--prices", help="What you pay, as YAML: money for 1,000 calls.")
 ]
@@ -101,7 +117,7 @@ def _sizes(given: str | None) -> str | None:
     return given
 
 
-@takes({**_SETTINGS, **_REMOTE})
+@takes({**_SETTINGS, **_REMOTE, **_MACHINE})
 def compare(
     context: typer.Context,
     source: Annotated[
@@ -196,6 +212,7 @@ def _options_of(given: dict[str, Any]) -> "ComparisonOptions":
         budget_seconds=given["budget"],
         remote=_remote_of(given),
         prices=None if given["prices"] is None else str(given["prices"].resolve()),
+        jobs=given["jobs"],
         curve_sizes=(sizes or DEFAULT_CURVE_SIZES) if given["curves"] else (),
     )
 

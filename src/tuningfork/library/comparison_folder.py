@@ -47,6 +47,9 @@ class ComparisonOptions(Record):
     """A model behind an API that takes part with the text prompt, if any."""
     prices: str | None = None
     """File of prices that calls are counted with; None looks where TUNINGFORK_PRICES says, if anywhere."""
+    jobs: int | None = Field(default=1, ge=1)
+    """Contestants that are made at once, each in a process of its own; None is as many as the machine has
+    cores and memory for. A script that asks for more than one needs `if __name__ == "__main__":`."""
 
 
 class ComparisonPlan(Record):

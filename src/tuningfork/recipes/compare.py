@@ -1,10 +1,14 @@
 """Ways of adapting one model against each other: same rows, same folds, same budget, one verdict."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from tuningfork.data.example import Example
 from tuningfork.errors import PromptError, RunError, TuningForkError
@@ -35,6 +39,7 @@ from tuningfork.library.run_folder import count_test_read
 from tuningfork.library.run_records import RunRecord
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
+from tuningfork.models.machine import available_memory_bytes
 from tuningfork.recipes.comparison_record import (
     comparison_record,
     further_metrics,
@@ -42,16 +47,20 @@ from tuningfork.recipes.comparison_record import (
     seed_record,
 )
 from tuningfork.recipes.contestants.contestant import Arena, Contestant, Made, Trains
+from tuningfork.recipes.contestants.full import MEMORY_BYTES_A_WEIGHT
 from tuningfork.recipes.contestants.registry import contestants_of
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import Prepared, prepare
-from tuningfork.recipes.spending import Ledger, seconds_spent
+from tuningfork.recipes.processes import Colleague, fitting_workers, work_side_by_side
+from tuningfork.recipes.spending import Ledger
 from tuningfork.recipes.subsets import subset
 from tuningfork.recipes.tune import changed_since
 from tuningfork.tasks.task import Task, task_hash
 
 _TIMED_CALLS = 30
 """Test rows that are answered one by one for the latency of a contestant."""
+_BYTES_OF_A_PROCESS = 2 * 10**9
+"""Beside what grows with the weights: libraries, and the activations of a batch."""
 
 
 def compare(
@@ -80,6 +89,13 @@ def compare(
     return comparison.run(runs_folder, resume, command)
 
 
+def _open_worker(path: Path, colleague: Colleague) -> Callable[["_Errand"], None]:
+    """Get ready to measure contestants of the comparison at `path`, beside others who do."""
+    folder = ComparisonFolder.open(path)
+    comparison = _Comparison(folder.task, folder.plan.options, None, None, colleague, folder)
+    return partial(comparison.measure, folder, colleague)
+
+
 def plan_comparison(
     task: Task,
     options: ComparisonOptions,
@@ -94,6 +110,18 @@ def plan_comparison(
         TuningForkError: as `compare` would.
     """
     _Comparison(task, options, contestants, model, sink or NullSink(), None).plan()
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """A contestant to measure."""
+
+    number: int
+    """Its place, from 1."""
+    num_train: int | None
+    """Trained on so many rows; None for all."""
+    seconds: float = 0.0
+    """What the comparison has taken so far."""
 
 
 class _Comparison:
@@ -117,6 +145,9 @@ class _Comparison:
         names = [contestant.name for contestant in self._contestants]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise PromptError(f"{twice[0]}: there are two contestants of this name; leave out one")
+        self._is_named = contestants is None and model is None
+        self._quiet: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Within what is yielded, times are taken."""
         self._model = model or _load(options, resume, sink)
         self._prepared = prepare(task, self._model, options.tuning, sink)
         self._subsets = {size: subset(self._prepared, size, options.tuning) for size in self._curve_sizes()}
@@ -149,14 +180,16 @@ class _Comparison:
 
     def run(self, runs_folder: Path, resume: ComparisonFolder | None, command: str) -> ComparisonFolder:
         """Every contestant, then the verdict on all."""
+        self._options = self._options.model_copy(update={"jobs": self._num_jobs()})
         folder = self._open_folder(runs_folder, resume, command)
         plan = folder.plan
-        self._earlier_seconds = self._seconds_before(folder)
-        contestants = []
-        for number, contestant in enumerate(self._contestants, start=1):
-            work = folder.work(contestant.name)
-            contestants.append(self._contested(number, contestant, self._prepared, work))
-        curves = {size: self._at_size(size, folder) for size in self._subsets}
+        ledger = Ledger(folder.path, self._model.device)
+        self._earlier_seconds = ledger.spent.seconds
+        self._sink = FanOutSink([self._sink, ledger])
+        with ledger:
+            self._measure_all(folder)
+        contestants = self._records(folder, None)
+        curves = {size: self._records(folder, size) for size in self._subsets}
         is_unchanged = self._model.identity(fresh=True) == identity_of(plan.run.model)
         record = comparison_record(
             plan,
@@ -219,33 +252,87 @@ class _Comparison:
         self._sink.emit(Notice(f"Resume    {resume.path}"))
         return resume
 
-    def _seconds_before(self, folder: ComparisonFolder) -> float:
-        """What the contestants took in sessions before this one."""
-        works = [folder.work(one.name, size) for one in self._contestants for size in (None, *self._subsets)]
-        return sum(seconds_spent(work.path) for work in works)
-
     def _seconds(self) -> float:
         return self._earlier_seconds + time.perf_counter() - self._started
 
-    def _contested(
-        self, number: int, contestant: Contestant, prepared: Prepared, work: ContestantFolder
-    ) -> ContestantRecord:
-        """What a contestant comes to: as it was written down, or measured now and written down."""
-        record = work.record
-        if record is None:
-            self._tell(number, f"{contestant.name} ({_clock(self._seconds())} so far)")
-            sink = _NumberedSink(self._sink, f"{number}/{len(self._contestants)}")
-            arena = replace(self._arena(prepared), sink=sink)
-            record = self._measured(contestant, arena, prepared.test, work)
-            work.save_record(record)
-        self._sink.emit(Notice(f"          {self._came_to(record)}"))
-        return record
+    @property
+    def _numbers(self) -> range:
+        return range(1, len(self._contestants) + 1)
+
+    def _work(self, folder: ComparisonFolder, number: int, num_train: int | None) -> ContestantFolder:
+        return folder.work(self._contestants[number - 1].name, num_train)
+
+    def _records(self, folder: ComparisonFolder, num_train: int | None) -> list[ContestantRecord]:
+        found = [self._work(folder, number, num_train).record for number in self._numbers]
+        return [record for record in found if record is not None]
+
+    def _num_jobs(self) -> int:
+        """How many contestants are made at once."""
+        jobs = self._options.jobs
+        if not self._is_named:
+            # What the caller holds cannot be handed to another process.
+            if jobs is not None and jobs > 1:
+                raise PromptError(
+                    f"jobs: {jobs} at once need contestants and a model that are named, not given"
+                )
+            return 1
+        if jobs is not None:
+            return jobs
+        device = self._model.device
+        if device.type != "cpu":
+            return 1
+        return fitting_workers(
+            # The others take no time.
+            num_pieces=sum(isinstance(contestant, Trains) for contestant in self._contestants),
+            bytes_each=_BYTES_OF_A_PROCESS + MEMORY_BYTES_A_WEIGHT * self._model.num_parameters,
+            free_bytes=available_memory_bytes(device),
+            num_cores=torch.get_num_threads(),
+        )
+
+    def _measure_all(self, folder: ComparisonFolder) -> None:
+        """Measure who is not measured yet: one after the other, or several at once."""
+        missing = []
+        for num_train in (None, *self._subsets):
+            for number in self._numbers:
+                record = self._work(folder, number, num_train).record
+                if record is None:
+                    missing.append(_Errand(number, num_train))
+                else:
+                    self._tell(number, self._came_to(record))
+        jobs = min(self._options.jobs or 1, len(missing))
+        if jobs < 2:
+            for errand in missing:
+                self._contested(folder, replace(errand, seconds=self._seconds()))
+            return
+        pieces = (
+            (self._label(errand.number), replace(errand, seconds=self._seconds())) for errand in missing
+        )
+        self._sink.emit(Notice(f"Jobs      {jobs} contestants at once"))
+        start = partial(_open_worker, folder.path)
+        work_side_by_side(start, pieces, num_workers=jobs, sink=self._sink)
+
+    def measure(self, folder: ComparisonFolder, colleague: Colleague, errand: _Errand) -> None:
+        """Measure one contestant in a process of its own."""
+        self._quiet = colleague.quiet
+        self._contested(folder, errand)
+
+    def _contested(self, folder: ComparisonFolder, errand: _Errand) -> None:
+        """Measure a contestant and write down what it came to."""
+        number, num_train = errand.number, errand.num_train
+        contestant, work = self._contestants[number - 1], self._work(folder, number, num_train)
+        prepared = self._prepared if num_train is None else self._subsets[num_train]
+        with_rows = "" if num_train is None else f", {num_train} examples"
+        self._tell(number, f"{contestant.name}{with_rows} ({_clock(errand.seconds)} so far)")
+        arena = replace(self._arena(prepared), sink=_NumberedSink(self._sink, self._label(number)))
+        record = self._measured(contestant, arena, prepared.test, work)
+        work.save_record(record)
+        self._tell(number, self._came_to(record))
 
     def _came_to(self, record: ContestantRecord) -> str:
         if record.mean is None or record.cost is None:
-            return f"{record.status}: {record.reason}"
-        task = self._prepared.task
-        return f"{task.metric} {record.mean:.3f} on test, made in {_clock(record.cost.seconds)}"
+            return f"{record.name}, {record.status}: {record.reason}"
+        metric, seconds = self._prepared.task.metric, record.cost.seconds
+        return f"{record.name}: {metric} {record.mean:.3f} on test, made in {_clock(seconds)}"
 
     def _measured(
         self, contestant: Contestant, arena: Arena, test: Sequence[Example], work: ContestantFolder
@@ -259,7 +346,8 @@ class _Comparison:
             with ledger:
                 made = contestant.make(replace(arena, sink=FanOutSink([arena.sink, ledger])), work.path)
             seeds = self._answers(made, test, work, arena.sink)
-            use = self._use(made, test, seeds[0])
+            with self._quiet():
+                use = self._use(made, test, seeds[0])
             metrics = further_metrics(self._prepared.task, test, seeds, seed=self._options.tuning.seed)
         except RunError:
             # Of the folder, not of the contestant: a full disk, a damaged file. It can go on later.
@@ -338,23 +426,23 @@ class _Comparison:
             currency="" if money is None else self._prices.currency,
         )
 
-    def _at_size(self, size: int, folder: ComparisonFolder) -> list[ContestantRecord]:
-        """All contestants, with so many of the training rows."""
-        self._sink.emit(Notice(f"Curves    {size} examples"))
-        return [
-            self._contested(number, contestant, self._subsets[size], folder.work(contestant.name, size))
-            for number, contestant in enumerate(self._contestants, start=1)
-        ]
-
     def _notes(self, plan: ComparisonPlan, *, is_unchanged: bool) -> list[str]:
         times = "for the first time" if plan.test_reads == 1 else f"{plan.test_reads} times"
         notes = [f"Test set read {times} by runs in this folder."]
+        if (jobs := plan.options.jobs or 1) > 1:
+            notes.append(
+                f"{jobs} contestants were made at once, each on its share of the cores; "
+                "latencies were taken one by one."
+            )
         if not is_unchanged:
             notes.insert(0, "The base model was CHANGED meanwhile: trust none of this, and please report it.")
         return notes
 
     def _tell(self, number: int, message: str) -> None:
-        self._sink.emit(Notice(f"{f'{number}/{len(self._contestants)}':<10}{message}"))
+        self._sink.emit(Notice(f"{self._label(number):<10}{message}"))
+
+    def _label(self, number: int) -> str:
+        return f"{number}/{len(self._contestants)}"
 
 
 class _NumberedSink:
