@@ -1,10 +1,12 @@
 """Ways of adapting one model against each other: same rows, same folds, same budget, one verdict."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import torch
 
 from tuningfork.data.example import Example
 from tuningfork.errors import PromptError, RunError, TuningForkError
@@ -30,7 +32,9 @@ from tuningfork.library.comparison_folder import (
     ComparisonOptions,
     ComparisonPlan,
     ContestantFolder,
+    folder_name,
 )
+from tuningfork.library.folder_lock import held
 from tuningfork.library.run_folder import count_test_read
 from tuningfork.library.run_records import RunRecord
 from tuningfork.models.frozen import FrozenModel
@@ -52,6 +56,28 @@ from tuningfork.tasks.task import Task, task_hash
 
 _TIMED_CALLS = 30
 """Test rows that are answered one by one for the latency of a contestant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a contestant would take."""
+
+    name: str
+    trainings: int
+    """At most."""
+    reason: str | None
+    """Why it would be left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a comparison would do."""
+
+    contestants: tuple[Expected, ...]
+    curves: Mapping[int, int]
+    """Trainings for learning curves, by the number of examples."""
+    trainings: int
+    """In all."""
 
 
 def compare(
@@ -87,13 +113,13 @@ def plan_comparison(
     contestants: Sequence[Contestant] | None = None,
     model: FrozenModel | None = None,
     sink: EventSink | None = None,
-) -> None:
-    """Do all of `compare` that comes before training, tell the plan, and write nothing.
+) -> Forecast:
+    """Do all of `compare` that comes before training, tell and return the plan, and write nothing.
 
     Raises:
         TuningForkError: as `compare` would.
     """
-    _Comparison(task, options, contestants, model, sink or NullSink(), None).plan()
+    return _Comparison(task, options, contestants, model, sink or NullSink(), None).plan()
 
 
 class _Comparison:
@@ -108,48 +134,59 @@ class _Comparison:
         sink: EventSink,
         resume: ComparisonFolder | None,
     ) -> None:
+        if resume is not None:
+            # Told at once: a model may take minutes to load.
+            resume.check_unfinished()
         self._started = time.perf_counter()
         self._earlier_seconds = 0.0
         self._options = options
         self._sink = sink
         self._prices = load_prices(None if options.prices is None else Path(options.prices))
         self._contestants = list(contestants or contestants_of(options))
-        names = [contestant.name for contestant in self._contestants]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise PromptError(f"{twice[0]}: there are two contestants of this name; leave out one")
+        _check_names([contestant.name for contestant in self._contestants])
         self._model = model or _load(options, resume, sink)
         self._prepared = prepare(task, self._model, options.tuning, sink)
         self._subsets = {size: subset(self._prepared, size, options.tuning) for size in self._curve_sizes()}
 
-    def plan(self) -> None:
+    def plan(self) -> Forecast:
         """Tell what `run` would do."""
-        arena, total = self._arena(self._prepared), 0
-        for number, contestant in enumerate(self._contestants, start=1):
+        found = self._forecast()
+        for number, one in enumerate(found.contestants, start=1):
+            says = f"left out: {one.reason}" if one.reason else _counted(one.trainings, "training")
+            self._tell(number, f"{one.name}, {says}")
+        for size, trainings in found.curves.items():
+            says = f"all {len(self._contestants)} again with {size} examples"
+            self._sink.emit(Notice(f"Curves    {says}, {_counted(trainings, 'training')}"))
+        self._sink.emit(Notice(f"Plan      up to {_counted(found.trainings, 'training')} in all"))
+        return found
+
+    def _forecast(self) -> Forecast:
+        curves = {
+            size: sum(one.trainings for one in self._expected(some)) for size, some in self._subsets.items()
+        }
+        expected = self._expected(self._prepared)
+        total = sum(one.trainings for one in expected) + sum(curves.values())
+        return Forecast(expected, curves, total)
+
+    def _expected(self, prepared: Prepared) -> tuple[Expected, ...]:
+        arena, found = self._arena(prepared), []
+        for contestant in self._contestants:
             reason = contestant.reason_to_leave_out(arena)
-            trainings = contestant.num_trainings(arena) if isinstance(contestant, Trains) else 0
-            trainings = 0 if reason else trainings
-            total += trainings
-            says = f"left out: {reason}" if reason else _counted(trainings, "training")
-            self._tell(number, f"{contestant.name}, {says}")
-        for size, some in self._subsets.items():
-            small = self._arena(some)
-            trainings = sum(
-                contestant.num_trainings(small)
-                for contestant in self._contestants
-                if isinstance(contestant, Trains) and not contestant.reason_to_leave_out(small)
-            )
-            total += trainings
-            self._sink.emit(
-                Notice(
-                    f"Curves    all {len(self._contestants)} again with {size} examples, "
-                    f"{_counted(trainings, 'training')}"
-                )
-            )
-        self._sink.emit(Notice(f"Plan      up to {_counted(total, 'training')} in all"))
+            trainings = 0
+            if reason is None and isinstance(contestant, Trains):
+                trainings = contestant.num_trainings(arena)
+            found.append(Expected(contestant.name, trainings, reason))
+        return tuple(found)
 
     def run(self, runs_folder: Path, resume: ComparisonFolder | None, command: str) -> ComparisonFolder:
         """Every contestant, then the verdict on all."""
-        folder = self._open_folder(runs_folder, resume, command)
+        folder = resume or ComparisonFolder.create(runs_folder, self._prepared.task.name)
+        with held(folder.path):
+            self._begin(folder, command, is_new=resume is None)
+            self._measure_all(folder)
+        return folder
+
+    def _measure_all(self, folder: ComparisonFolder) -> None:
         plan = folder.plan
         self._earlier_seconds = self._seconds_before(folder)
         contestants = []
@@ -170,7 +207,6 @@ class _Comparison:
         folder.save_text(MARKDOWN_REPORT, markdown(record))
         # Last, as it marks the comparison as finished.
         folder.save_record(record)
-        return folder
 
     def _arena(self, prepared: Prepared) -> Arena:
         # Test rows are not there: no contestant sees one before it is made.
@@ -181,9 +217,8 @@ class _Comparison:
         """Those that are fewer than all rows."""
         return sorted({size for size in self._options.curve_sizes if size < len(self._prepared.rows)})
 
-    def _open_folder(
-        self, runs_folder: Path, resume: ComparisonFolder | None, command: str
-    ) -> ComparisonFolder:
+    def _begin(self, folder: ComparisonFolder, command: str, *, is_new: bool) -> None:
+        """Write down what a new comparison is, or check that one that goes on still is what it was."""
         run = RunRecord(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             options=self._options.tuning,
@@ -194,30 +229,25 @@ class _Comparison:
             environment=describe_environment(),
         )
         names = tuple(contestant.name for contestant in self._contestants)
-        if resume is None:
-            folder = ComparisonFolder.create(runs_folder, self._prepared.task.name)
+        if is_new:
             reads = count_test_read(folder.path, self._prepared.test_hash)
             plan = ComparisonPlan(
                 run=run, options=self._options, contestants=names, test_reads=reads, command=command
             )
             folder.begin(plan, self._prepared.task)
             self._sink.emit(Notice(f"Compare   {folder.path}"))
-            return folder
-        if resume.is_finished:
-            raise RunError(
-                f"{resume.path}: this comparison is finished; see it with: tuningfork show {resume.path}"
-            )
-        before = resume.plan
+            return
+        folder.check_unfinished()
+        before = folder.plan
         changed = changed_since(before.run, run)
         changed += ["the contestants"] if before.contestants != names else []
         changed += ["the options"] if before.options != self._options and "the options" not in changed else []
         if changed:
             raise RunError(
-                f"{resume.path}: cannot be resumed, changed since it began: {', '.join(changed)}; "
+                f"{folder.path}: cannot be resumed, changed since it began: {', '.join(changed)}; "
                 "put that back, or start a new comparison"
             )
-        self._sink.emit(Notice(f"Resume    {resume.path}"))
-        return resume
+        self._sink.emit(Notice(f"Resume    {folder.path}"))
 
     def _seconds_before(self, folder: ComparisonFolder) -> float:
         """What the contestants took in sessions before this one."""
@@ -266,6 +296,9 @@ class _Comparison:
             raise
         except TuningForkError as error:
             return ContestantRecord(name=name, family=family, status="failed", reason=str(error))
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            reason = f"it needs more memory than there is ({_first_line(error)})"
+            return ContestantRecord(name=name, family=family, status="failed", reason=reason)
         validation = made.validation
         return ContestantRecord(
             name=name,
@@ -285,6 +318,7 @@ class _Comparison:
         self, made: Made, test: Sequence[Example], work: ContestantFolder, sink: EventSink
     ) -> tuple[SeedRecord, ...]:
         """What each seed answers on the test rows; asked once, over all sessions."""
+        work.answer_as(made.setting)
         sink.emit(StageStarted("test", len(made.answers), "seeds"))
         started, found = time.perf_counter(), []
         for seed, answer in sorted(made.answers.items()):
@@ -382,6 +416,28 @@ def _load(options: ComparisonOptions, resume: ComparisonFolder | None, sink: Eve
         quantize=tuning.quantize,
         announce=lambda message: sink.emit(Notice(message)),
     )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Check that every contestant has a name, and a folder, of its own.
+
+    Raises:
+        PromptError: Two have the same.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PromptError(f"{twice[0]}: there are two contestants of this name; leave out one")
+    # Some file systems do not tell large letters from small ones.
+    folders = [folder_name(name).casefold() for name in names]
+    for name, folder in zip(names, folders, strict=True):
+        if not folder:
+            raise PromptError(f"{name!r}: a contestant needs a name with letters or digits")
+        if folders.count(folder) > 1:
+            both = [other for other, same in zip(names, folders, strict=True) if same == folder]
+            raise PromptError(f"{' and '.join(both)}: both would work in the folder {folder}; rename one")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _clock(seconds: float) -> str:
