@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from tuningfork.errors import MissingDependencyError as MissingDependencyError
     from tuningfork.errors import ModelError as ModelError
     from tuningfork.errors import PromptError as PromptError
+    from tuningfork.errors import QueueFullError as QueueFullError
     from tuningfork.errors import RemoteError as RemoteError
     from tuningfork.errors import RunError as RunError
+    from tuningfork.errors import ServingError as ServingError
     from tuningfork.errors import SuiteError as SuiteError
     from tuningfork.errors import TaskError as TaskError
     from tuningfork.errors import TuningForkError as TuningForkError
@@ -57,8 +59,10 @@ _MODULE_OF = {
     "MissingDependencyError": "tuningfork.errors",
     "ModelError": "tuningfork.errors",
     "PromptError": "tuningfork.errors",
+    "QueueFullError": "tuningfork.errors",
     "RemoteError": "tuningfork.errors",
     "RunError": "tuningfork.errors",
+    "ServingError": "tuningfork.errors",
     "SuiteError": "tuningfork.errors",
     "TaskError": "tuningfork.errors",
     "TuningForkError": "tuningfork.errors",

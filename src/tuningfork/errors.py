@@ -16,6 +16,8 @@ TuningForkError
 │   ├── ConflictError        somebody else changed it meanwhile
 │   ├── GateError            an alias may not move there: evidence is missing or speaks against it
 │   └── AccessError          whoever asks may not do this
+├── ServingError         a request cannot be served, or a server cannot be set up
+│   └── QueueFullError       too many requests wait already
 └── MissingDependencyError   an optional package is needed; the message says how to install it
 ```
 
@@ -81,6 +83,21 @@ class GateError(LibraryError):
 
 class AccessError(LibraryError):
     """Whoever asks may not do what was asked."""
+
+
+class ServingError(TuningForkError):
+    """A request cannot be served, or a server cannot be set up."""
+
+
+class QueueFullError(ServingError):
+    """Too many requests wait already.
+
+    `retry_after_seconds` is when it is worth asking again.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class MissingDependencyError(TuningForkError):

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tuningfork.cli.failures import line_of, tell
 from tuningfork.cli.options import DeviceOption, JsonOption
 from tuningfork.errors import TuningForkError
 
@@ -87,9 +88,10 @@ def check(
         passes = check_suite(
             suite, options, model=model, device=device, dry_run=dry_run, as_json=as_json, files=(html, junit)
         )
-    except TuningForkError as error:
-        typer.secho("Error: ", fg="red", bold=True, err=True, nl=False)
-        typer.echo(str(error), err=True)
+    except (TuningForkError, OSError) as error:
+        if (line := line_of(error)) is None:
+            raise
+        tell(line)
         raise typer.Exit(_UNUSABLE) from None
     if not passes:
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ from tuningfork.cli.options import (
     SplitOption,
     TargetOption,
     TestOption,
+    TrustOption,
     takes,
 )
 from tuningfork.cli.remote_options import (
@@ -163,6 +164,7 @@ def compare(
     split: SplitOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    trust_code: TrustOption = False,
     **settings: Any,
 ) -> None:
     """Compare ways of adapting a model: words, soft prompts, weights; with a verdict and what each costs."""
@@ -181,7 +183,9 @@ def compare(
 
 def _start(source: str, given: dict[str, Any]) -> None:
     options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
-    folder_task = Path(source) / TASK_FILE
+    folder, folder_task = Path(source), Path(source) / TASK_FILE
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise TaskError(f"{source}: expected a folder with a {TASK_FILE}, found an empty one")
     task = task_of(
         str(folder_task) if folder_task.is_file() else source,
         options.tuning,

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -13,6 +14,7 @@ from rich.console import Console
 from tuningfork.cli.comparison_tables import print_comparison
 from tuningfork.cli.progress import ProgressSink
 from tuningfork.library.comparison_folder import ComparisonFolder, ComparisonOptions, is_comparison
+from tuningfork.library.folder_lock import is_held
 from tuningfork.recipes import compare as recipe
 from tuningfork.tasks.task import Task
 
@@ -29,7 +31,9 @@ def start_comparison(
     before = _unfinished(runs)
     with _naming_how_to_resume(lambda: sorted(_unfinished(runs) - before)), ProgressSink(console) as sink:
         if is_dry_run:
-            recipe.plan_comparison(task, options, sink=sink)
+            forecast = recipe.plan_comparison(task, options, sink=sink)
+            if as_json:
+                print(json.dumps(asdict(forecast)))
             return
         command = shlex.join(["tuningfork", *sys.argv[1:]])
         folder = recipe.compare(task, options, runs_folder=runs, sink=sink, command=command)
@@ -55,8 +59,9 @@ def show_comparison(console: Console, folder: ComparisonFolder, *, as_json: bool
 
 
 def _unfinished(runs: Path) -> set[Path]:
+    """Comparisons that go on when somebody says so; without those that another process works on."""
     folders = {path for path in runs.glob("*") if is_comparison(path)}
-    return {path for path in folders if not ComparisonFolder(path).is_finished}
+    return {path for path in folders if not ComparisonFolder(path).is_finished and not is_held(path)}
 
 
 @contextmanager
@@ -65,6 +70,6 @@ def _naming_how_to_resume(find_unfinished: Callable[[], list[Path]]) -> Iterator
     try:
         yield
     except KeyboardInterrupt:
-        commands = [f"tuningfork compare --resume {path}" for path in find_unfinished()]
+        commands = [f"tuningfork compare --resume {shlex.quote(str(path))}" for path in find_unfinished()]
         typer.echo("; ".join(["Interrupted", *(f"go on with: {command}" for command in commands)]), err=True)
         raise typer.Exit(130) from None

@@ -10,7 +10,12 @@ from rich.text import Text
 from tuningfork.cli.tables import size
 from tuningfork.evaluation.comparison import TEXT_PROMPT, ComparisonRecord, ContestantRecord, DifferenceRecord
 from tuningfork.evaluation.statistics import Verdict
-from tuningfork.library.comparison_folder import HTML_REPORT, MARKDOWN_REPORT, ComparisonFolder
+from tuningfork.library.comparison_folder import (
+    COMPARISON_FILE,
+    HTML_REPORT,
+    MARKDOWN_REPORT,
+    ComparisonFolder,
+)
 
 _MARKS: Mapping[Verdict, tuple[str, str]] = MappingProxyType(
     {
@@ -49,7 +54,7 @@ def print_comparison(console: Console, record: ComparisonRecord, folder: Compari
         console.print(f"{record.metric} by number of examples", highlight=False)
         console.print(_curves_table(record))
     console.print()
-    for label, name in (("Report", HTML_REPORT), ("Report", MARKDOWN_REPORT), ("Figures", "comparison.json")):
+    for label, name in (("Report", HTML_REPORT), ("Report", MARKDOWN_REPORT), ("Figures", COMPARISON_FILE)):
         if (folder.path / name).is_file():
             console.print(f"{label:<10}{folder.path / name}", highlight=False, markup=False, soft_wrap=True)
 

@@ -12,6 +12,9 @@ Status = Literal["measured", "left out", "failed"]
 Covers = Literal["artefact", "method"]
 """What an interval speaks for: the one prompt or weights that were measured, or a way trained again."""
 
+Setting = str | int | float | bool
+"""A value of what was chosen for a contestant."""
+
 TEXT_PROMPT = "text prompt"
 """The contestant that every other is compared with."""
 
@@ -84,7 +87,7 @@ class ContestantRecord(ComparisonPart):
     status: Status
     reason: str = ""
     """Why it was left out, or how it failed."""
-    setting: dict[str, str | int | float | bool] = {}
+    setting: dict[str, Setting] = {}
     """What was chosen on held-out rows: method, rate, steps, placement, number of demonstrations."""
     validation_score: float | None = None
     validation_log_loss: float | None = None

@@ -128,7 +128,7 @@ def load_prompts(
 def _find_prompt(path: Path) -> PromptSource:
     task_file = path / "task.yaml" if path.is_dir() and not (path / "run.json").is_file() else path
     if task_file.is_file():
-        task = load_task(task_file)
+        task = load_task(task_file, imports_code=False)
         return PromptSource(f"{task.name} (text)", task_file, task, None)
     run = RunFolder.open(path)
     run.check_own_task()

@@ -1,7 +1,7 @@
 """Ways of adapting one model against each other: same rows, same folds, same budget, one verdict."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,10 +10,8 @@ from pathlib import Path
 
 import torch
 
-from tuningfork.data.example import Example
-from tuningfork.errors import PromptError, RunError, TuningForkError
-from tuningfork.evaluation.comparison import ContestantRecord, CostRecord, SeedRecord
-from tuningfork.evaluation.cost import Spent, Use, measure_use
+from tuningfork.errors import PromptError, RunError
+from tuningfork.evaluation.comparison import ContestantRecord
 from tuningfork.evaluation.prices import load_prices
 from tuningfork.evaluation.report.html import html
 from tuningfork.evaluation.report.markdown import markdown
@@ -34,20 +32,18 @@ from tuningfork.library.comparison_folder import (
     ComparisonOptions,
     ComparisonPlan,
     ContestantFolder,
+    folder_name,
 )
+from tuningfork.library.folder_lock import held
 from tuningfork.library.run_folder import count_test_read
 from tuningfork.library.run_records import RunRecord
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.models.machine import available_memory_bytes
-from tuningfork.recipes.comparison_record import (
-    comparison_record,
-    further_metrics,
-    mean_score,
-    seed_record,
-)
-from tuningfork.recipes.contestants.contestant import Arena, Contestant, Made, Trains
+from tuningfork.recipes.comparison_record import comparison_record
+from tuningfork.recipes.contestants.contestant import Arena, Contestant, Trains
 from tuningfork.recipes.contestants.full import MEMORY_BYTES_A_WEIGHT
+from tuningfork.recipes.contestants.measurement import Measurement
 from tuningfork.recipes.contestants.registry import contestants_of
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import Prepared, prepare
@@ -57,10 +53,30 @@ from tuningfork.recipes.subsets import subset
 from tuningfork.recipes.tune import changed_since
 from tuningfork.tasks.task import Task, task_hash
 
-_TIMED_CALLS = 30
-"""Test rows that are answered one by one for the latency of a contestant."""
 _BYTES_OF_A_PROCESS = 2 * 10**9
 """Beside what grows with the weights: libraries, and the activations of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a contestant would take."""
+
+    name: str
+    trainings: int
+    """At most."""
+    reason: str | None
+    """Why it would be left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a comparison would do."""
+
+    contestants: tuple[Expected, ...]
+    curves: Mapping[int, int]
+    """Trainings for learning curves, by the number of examples."""
+    trainings: int
+    """In all."""
 
 
 def compare(
@@ -103,13 +119,13 @@ def plan_comparison(
     contestants: Sequence[Contestant] | None = None,
     model: FrozenModel | None = None,
     sink: EventSink | None = None,
-) -> None:
-    """Do all of `compare` that comes before training, tell the plan, and write nothing.
+) -> Forecast:
+    """Do all of `compare` that comes before training, tell and return the plan, and write nothing.
 
     Raises:
         TuningForkError: as `compare` would.
     """
-    _Comparison(task, options, contestants, model, sink or NullSink(), None).plan()
+    return _Comparison(task, options, contestants, model, sink or NullSink(), None).plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +152,16 @@ class _Comparison:
         sink: EventSink,
         resume: ComparisonFolder | None,
     ) -> None:
+        if resume is not None:
+            # Told at once: a model may take minutes to load.
+            resume.check_unfinished()
         self._started = time.perf_counter()
         self._earlier_seconds = 0.0
         self._options = options
         self._sink = sink
         self._prices = load_prices(None if options.prices is None else Path(options.prices))
         self._contestants = list(contestants or contestants_of(options))
-        names = [contestant.name for contestant in self._contestants]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise PromptError(f"{twice[0]}: there are two contestants of this name; leave out one")
+        _check_names([contestant.name for contestant in self._contestants])
         self._is_named = contestants is None and model is None
         self._quiet: Callable[[], AbstractContextManager[None]] = nullcontext
         """Within what is yielded, times are taken."""
@@ -152,42 +169,53 @@ class _Comparison:
         self._prepared = prepare(task, self._model, options.tuning, sink)
         self._subsets = {size: subset(self._prepared, size, options.tuning) for size in self._curve_sizes()}
 
-    def plan(self) -> None:
+    def plan(self) -> Forecast:
         """Tell what `run` would do."""
-        arena, total = self._arena(self._prepared), 0
-        for number, contestant in enumerate(self._contestants, start=1):
+        found = self._forecast()
+        for number, one in enumerate(found.contestants, start=1):
+            says = f"left out: {one.reason}" if one.reason else _counted(one.trainings, "training")
+            self._tell(number, f"{one.name}, {says}")
+        for size, trainings in found.curves.items():
+            says = f"all {len(self._contestants)} again with {size} examples"
+            self._sink.emit(Notice(f"Curves    {says}, {_counted(trainings, 'training')}"))
+        self._sink.emit(Notice(f"Plan      up to {_counted(found.trainings, 'training')} in all"))
+        return found
+
+    def _forecast(self) -> Forecast:
+        curves = {
+            size: sum(one.trainings for one in self._expected(some)) for size, some in self._subsets.items()
+        }
+        expected = self._expected(self._prepared)
+        total = sum(one.trainings for one in expected) + sum(curves.values())
+        return Forecast(expected, curves, total)
+
+    def _expected(self, prepared: Prepared) -> tuple[Expected, ...]:
+        arena, found = self._arena(prepared), []
+        for contestant in self._contestants:
             reason = contestant.reason_to_leave_out(arena)
-            trainings = contestant.num_trainings(arena) if isinstance(contestant, Trains) else 0
-            trainings = 0 if reason else trainings
-            total += trainings
-            says = f"left out: {reason}" if reason else _counted(trainings, "training")
-            self._tell(number, f"{contestant.name}, {says}")
-        for size, some in self._subsets.items():
-            small = self._arena(some)
-            trainings = sum(
-                contestant.num_trainings(small)
-                for contestant in self._contestants
-                if isinstance(contestant, Trains) and not contestant.reason_to_leave_out(small)
-            )
-            total += trainings
-            self._sink.emit(
-                Notice(
-                    f"Curves    all {len(self._contestants)} again with {size} examples, "
-                    f"{_counted(trainings, 'training')}"
-                )
-            )
-        self._sink.emit(Notice(f"Plan      up to {_counted(total, 'training')} in all"))
+            trainings = 0
+            if reason is None and isinstance(contestant, Trains):
+                trainings = contestant.num_trainings(arena)
+            found.append(Expected(contestant.name, trainings, reason))
+        return tuple(found)
 
     def run(self, runs_folder: Path, resume: ComparisonFolder | None, command: str) -> ComparisonFolder:
         """Every contestant, then the verdict on all."""
         self._options = self._options.model_copy(update={"jobs": self._num_jobs()})
-        folder = self._open_folder(runs_folder, resume, command)
+        folder = resume or ComparisonFolder.create(runs_folder, self._prepared.task.name)
+        with held(folder.path):
+            self._begin(folder, command, is_new=resume is None)
+            ledger = Ledger(folder.path, self._model.device)
+            self._earlier_seconds = ledger.spent.seconds
+            self._sink = FanOutSink([self._sink, ledger])
+            with ledger:
+                self._measure_all(folder)
+            self._conclude(folder)
+        return folder
+
+    def _conclude(self, folder: ComparisonFolder) -> None:
+        """The verdict on all who were measured, and the reports."""
         plan = folder.plan
-        ledger = Ledger(folder.path, self._model.device)
-        self._earlier_seconds = ledger.spent.seconds
-        self._sink = FanOutSink([self._sink, ledger])
-        with ledger:
-            self._measure_all(folder)
         contestants = self._records(folder, None)
         curves = {size: self._records(folder, size) for size in self._subsets}
         is_unchanged = self._model.identity(fresh=True) == identity_of(plan.run.model)
@@ -203,7 +231,6 @@ class _Comparison:
         folder.save_text(MARKDOWN_REPORT, markdown(record))
         # Last, as it marks the comparison as finished.
         folder.save_record(record)
-        return folder
 
     def _arena(self, prepared: Prepared) -> Arena:
         # Test rows are not there: no contestant sees one before it is made.
@@ -214,9 +241,8 @@ class _Comparison:
         """Those that are fewer than all rows."""
         return sorted({size for size in self._options.curve_sizes if size < len(self._prepared.rows)})
 
-    def _open_folder(
-        self, runs_folder: Path, resume: ComparisonFolder | None, command: str
-    ) -> ComparisonFolder:
+    def _begin(self, folder: ComparisonFolder, command: str, *, is_new: bool) -> None:
+        """Write down what a new comparison is, or check that one that goes on still is what it was."""
         run = RunRecord(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             options=self._options.tuning,
@@ -227,30 +253,25 @@ class _Comparison:
             environment=describe_environment(),
         )
         names = tuple(contestant.name for contestant in self._contestants)
-        if resume is None:
-            folder = ComparisonFolder.create(runs_folder, self._prepared.task.name)
+        if is_new:
             reads = count_test_read(folder.path, self._prepared.test_hash)
             plan = ComparisonPlan(
                 run=run, options=self._options, contestants=names, test_reads=reads, command=command
             )
             folder.begin(plan, self._prepared.task)
             self._sink.emit(Notice(f"Compare   {folder.path}"))
-            return folder
-        if resume.is_finished:
-            raise RunError(
-                f"{resume.path}: this comparison is finished; see it with: tuningfork show {resume.path}"
-            )
-        before = resume.plan
+            return
+        folder.check_unfinished()
+        before = folder.plan
         changed = changed_since(before.run, run)
         changed += ["the contestants"] if before.contestants != names else []
         changed += ["the options"] if before.options != self._options and "the options" not in changed else []
         if changed:
             raise RunError(
-                f"{resume.path}: cannot be resumed, changed since it began: {', '.join(changed)}; "
+                f"{folder.path}: cannot be resumed, changed since it began: {', '.join(changed)}; "
                 "put that back, or start a new comparison"
             )
-        self._sink.emit(Notice(f"Resume    {resume.path}"))
-        return resume
+        self._sink.emit(Notice(f"Resume    {folder.path}"))
 
     def _seconds(self) -> float:
         return self._earlier_seconds + time.perf_counter() - self._started
@@ -324,7 +345,7 @@ class _Comparison:
         with_rows = "" if num_train is None else f", {num_train} examples"
         self._tell(number, f"{contestant.name}{with_rows} ({_clock(errand.seconds)} so far)")
         arena = replace(self._arena(prepared), sink=_NumberedSink(self._sink, self._label(number)))
-        record = self._measured(contestant, arena, prepared.test, work)
+        record = Measurement(arena, prepared.test, self._prices, self._quiet).of(contestant, work)
         work.save_record(record)
         self._tell(number, self._came_to(record))
 
@@ -333,98 +354,6 @@ class _Comparison:
             return f"{record.name}, {record.status}: {record.reason}"
         metric, seconds = self._prepared.task.metric, record.cost.seconds
         return f"{record.name}: {metric} {record.mean:.3f} on test, made in {_clock(seconds)}"
-
-    def _measured(
-        self, contestant: Contestant, arena: Arena, test: Sequence[Example], work: ContestantFolder
-    ) -> ContestantRecord:
-        name, family = contestant.name, contestant.family
-        reason = contestant.reason_to_leave_out(arena)
-        if reason is not None:
-            return ContestantRecord(name=name, family=family, status="left out", reason=reason)
-        ledger = Ledger(work.path, self._model.device)
-        try:
-            with ledger:
-                made = contestant.make(replace(arena, sink=FanOutSink([arena.sink, ledger])), work.path)
-            seeds = self._answers(made, test, work, arena.sink)
-            with self._quiet():
-                use = self._use(made, test, seeds[0])
-            metrics = further_metrics(self._prepared.task, test, seeds, seed=self._options.tuning.seed)
-        except RunError:
-            # Of the folder, not of the contestant: a full disk, a damaged file. It can go on later.
-            raise
-        except TuningForkError as error:
-            return ContestantRecord(name=name, family=family, status="failed", reason=str(error))
-        validation = made.validation
-        return ContestantRecord(
-            name=name,
-            family=family,
-            status="measured",
-            setting=dict(made.setting),
-            validation_score=None if validation is None else validation.metric,
-            validation_log_loss=None if validation is None else validation.log_loss,
-            seeds=seeds,
-            mean=mean_score(seeds),
-            covers="method" if len(seeds) > 1 else "artefact",
-            metrics=metrics,
-            cost=self._cost(made, ledger.spent, use),
-        )
-
-    def _answers(
-        self, made: Made, test: Sequence[Example], work: ContestantFolder, sink: EventSink
-    ) -> tuple[SeedRecord, ...]:
-        """What each seed answers on the test rows; asked once, over all sessions."""
-        sink.emit(StageStarted("test", len(made.answers), "seeds"))
-        started, found = time.perf_counter(), []
-        for seed, answer in sorted(made.answers.items()):
-            answers = work.answers(seed)
-            if answers is None:
-                answers = seed_record(seed, answer(test), self._prepared.task.scoring)
-                work.save_answers(answers)
-            found.append(answers)
-            sink.emit(StageAdvanced("test", len(found)))
-        sink.emit(StageFinished("test", time.perf_counter() - started))
-        return tuple(found)
-
-    def _use(self, made: Made, test: Sequence[Example], first: SeedRecord) -> Use:
-        """What single rows take, once the test rows have been answered, as by the first of the seeds."""
-        renderer, has_tags = self._prepared.renderer, self._prepared.task.has_tags
-        rows = [test[place] for place in range(min(_TIMED_CALLS, len(test)))]
-        said = {id(row): text for row, text in zip(rows, first.predictions, strict=False)}
-
-        def count_tokens(row: Example) -> tuple[int, int]:
-            assert made.prompt_tokens is not None
-            read = made.prompt_tokens + len(renderer.row_ids(row))
-            return read, 0 if has_tags else len(renderer.answer_ids(said[id(row)]))
-
-        return measure_use(
-            made.respond or made.answers[first.seed],
-            rows,
-            count_tokens=None if made.prompt_tokens is None else count_tokens,
-            num_calls=len(rows),
-            device=self._model.device,
-        )
-
-    def _cost(self, made: Made, spent: Spent, use: Use) -> CostRecord:
-        is_on_accelerator = made.prompt_tokens is not None and self._model.device.type == "cuda"
-        money = self._prices.per_1000_calls(use, model=made.priced_as, on_accelerator=is_on_accelerator)
-        return CostRecord(
-            seconds=spent.seconds,
-            seconds_to_best=made.seconds_to_best,
-            processor_seconds=spent.processor_seconds,
-            accelerator_seconds=spent.accelerator_seconds,
-            energy_joules=spent.energy_joules,
-            peak_memory_bytes=spent.peak_memory_bytes,
-            trained_parameters=made.trained_parameters,
-            stored_bytes=made.stored_bytes,
-            num_calls=use.num_calls,
-            latency_p50_seconds=use.latency_p50_seconds,
-            latency_p95_seconds=use.latency_p95_seconds,
-            tokens_per_second=use.tokens_per_second,
-            input_tokens_per_call=use.input_tokens_per_call,
-            output_tokens_per_call=use.output_tokens_per_call,
-            money_per_1000_calls=money,
-            currency="" if money is None else self._prices.currency,
-        )
 
     def _notes(self, plan: ComparisonPlan, *, is_unchanged: bool) -> list[str]:
         times = "for the first time" if plan.test_reads == 1 else f"{plan.test_reads} times"
@@ -470,6 +399,24 @@ def _load(options: ComparisonOptions, resume: ComparisonFolder | None, sink: Eve
         quantize=tuning.quantize,
         announce=lambda message: sink.emit(Notice(message)),
     )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Check that every contestant has a name, and a folder, of its own.
+
+    Raises:
+        PromptError: Two have the same.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PromptError(f"{twice[0]}: there are two contestants of this name; leave out one")
+    # Some file systems do not tell large letters from small ones.
+    folders = [folder_name(name).casefold() for name in names]
+    for name, folder in zip(names, folders, strict=True):
+        if not folder:
+            raise PromptError(f"{name!r}: a contestant needs a name with letters or digits")
+        if folders.count(folder) > 1:
+            both = [other for other, same in zip(names, folders, strict=True) if same == folder]
+            raise PromptError(f"{' and '.join(both)}: both would work in the folder {folder}; rename one")
 
 
 def _clock(seconds: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from tuningfork.data.example import Example
-from tuningfork.evaluation.comparison import Family
+from tuningfork.evaluation.comparison import Family, Setting
 from tuningfork.evaluation.evaluate import Evaluation, Prediction
 from tuningfork.events import EventSink
 from tuningfork.library.run_records import TuneOptions
@@ -45,7 +45,7 @@ class Made:
 
     answers: Mapping[int, Answer]
     """By seed; one entry for what is not trained."""
-    setting: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    setting: Mapping[str, Setting] = field(default_factory=dict)
     validation: Validation | None = None
     """What held-out rows said of the chosen setting."""
     seconds_to_best: float | None = None

@@ -24,7 +24,7 @@ from tuningfork.recipes.spending import budget_of
 from tuningfork.tasks.rendering import RowRenderer
 from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
 from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, SEARCHED_METHODS, SEARCHED_PLACEMENTS
-from tuningfork.tuning.soft.method import ShowsRows
+from tuningfork.tuning.soft.method import ShowsRows, title_of
 from tuningfork.tuning.soft.registry import get_soft_method
 
 _WITHOUT_ADAPTERS: Mapping[str, Any] = {
@@ -48,7 +48,7 @@ class SoftPrompts:
     @property
     def name(self) -> str:
         """As the paper calls it."""
-        return self.method.replace("_", " ")
+        return title_of(get_soft_method(self.method))
 
     def reason_to_leave_out(self, arena: Arena) -> str | None:
         """What the model or the task lacks for this method."""

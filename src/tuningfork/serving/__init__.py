@@ -1,0 +1,1 @@
+"""Serves many prompts from one frozen model."""
