@@ -1,4 +1,4 @@
-"""Progress on a terminal: notices as lines, the running stage as one bar."""
+"""Progress: notices as lines; the running stage as a bar on a terminal, elsewhere as a line now and then."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from tuningfork.cli.progress_lines import ProgressLines
 from tuningfork.events import (
     Event,
     Notice,
@@ -43,6 +44,7 @@ class ProgressSink:
             console=console,
             transient=True,
         )
+        self._lines = ProgressLines()
         self._stage: TaskID | None = None
         self._loss = ""
         self._validated: dict[str, str] = {}
@@ -61,11 +63,12 @@ class ProgressSink:
 
     def emit(self, event: Event) -> None:
         """Show `event`."""
+        if not self._console.is_terminal:
+            self._write_lines(event)
+            return
         match event:
             case Notice(message=message):
-                self._console.print(
-                    message, highlight=False, markup=False, soft_wrap=not self._console.is_terminal
-                )
+                self._console.print(message, highlight=False, markup=False)
             case StageStarted(name=name, total=total):
                 self._begin(name, total)
             case StageAdvanced(done=done, detail=detail):
@@ -81,6 +84,12 @@ class ProgressSink:
                 self._end()
             case _:
                 pass
+
+    def _write_lines(self, event: Event) -> None:
+        due = self._lines.line(event)
+        line = event.message if isinstance(event, Notice) else due
+        if line is not None:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _begin(self, name: str, total: int | None) -> None:
         self._end()
