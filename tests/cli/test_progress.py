@@ -40,8 +40,19 @@ def shown(events: list[Event], *, is_terminal: bool, width: int = 100) -> str:
 
 def test_in_a_file_only_notices_are_written_each_on_its_line() -> None:
     assert shown(EVENTS, is_terminal=False) == "Data      [3] train\n"
+    assert shown([], is_terminal=False) == ""
     long = "word " * 40
     assert shown([Notice(long)], is_terminal=False, width=40) == long + "\n"
+
+
+def test_in_a_file_a_stage_that_takes_long_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuningfork.cli.progress_lines.SECONDS_BETWEEN_LINES", 0.0)
+    lines = shown(EVENTS, is_terminal=False).splitlines()
+    assert lines == [
+        "Data      [3] train",
+        "          tune to step 2: 1 of 2 steps, a, loss 1.23, best val 0.70",
+        "          tune to step 2: 2 of 2 steps, almost, best val 0.70",
+    ]
 
 
 def test_on_a_terminal_the_stage_shows_loss_and_validation() -> None:

@@ -1,4 +1,4 @@
-"""Progress on a terminal: notices as lines, each running stage as a bar."""
+"""Progress: notices as lines; running stages as bars on a terminal, elsewhere as a line now and then."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from tuningfork.cli.progress_lines import ProgressLines
 from tuningfork.events import (
     Event,
     FromSource,
@@ -45,6 +46,7 @@ class ProgressSink:
             transient=True,
         )
         self._stages: dict[str, _Stage] = {}
+        self._lines: dict[str, ProgressLines] = {}
 
     def __enter__(self) -> Self:
         # Where nothing can be redrawn, a bar would only leave empty lines.
@@ -63,13 +65,19 @@ class ProgressSink:
         source = ""
         if isinstance(event, FromSource):
             source, event = event.source, event.event
-        if isinstance(event, Notice):
-            self._console.print(
-                event.message, highlight=False, markup=False, soft_wrap=not self._console.is_terminal
-            )
+        # What runs at once is shown each on its own.
+        if not self._console.is_terminal:
+            self._write_lines(event, self._lines.setdefault(source, ProgressLines()))
+        elif isinstance(event, Notice):
+            self._console.print(event.message, highlight=False, markup=False)
         else:
-            # What runs at once has a bar each.
             self._stages.setdefault(source, _Stage(self._progress)).show(event)
+
+    def _write_lines(self, event: Event, lines: ProgressLines) -> None:
+        due = lines.line(event)
+        line = event.message if isinstance(event, Notice) else due
+        if line is not None:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Stage:

@@ -11,7 +11,6 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.arrangement import Arrangement
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.search_space import ArrangedRows, SearchSpace, TrainingFold, objective_of
-from tuningfork.training.checkpoint import Progress
 from tuningfork.training.loop import Candidate, Validate
 from tuningfork.tuning.weights.low_rank import WordsAlone
 
@@ -68,15 +67,3 @@ def text_candidate(space: SearchSpace) -> Candidate:
         objective=space.objective,
         room=space.room,
     )
-
-
-def search_setting(num_candidates: int, num_cut_short: int) -> dict[str, int]:
-    """What a report says of how widely was searched."""
-    cut_short = {"cut short by the budget": num_cut_short} if num_cut_short else {}
-    return {"candidates": num_candidates, **cut_short}
-
-
-def seconds_to_best(progress: Progress) -> float:
-    """Time of a training until the step that is kept, as if all its steps took alike."""
-    kept = progress.step if progress.best is None else progress.best_step
-    return progress.seconds * kept / max(1, progress.step)

@@ -12,7 +12,7 @@ from tuningfork.events import EventSink
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import Prepared
-from tuningfork.training.checkpoint import Validation
+from tuningfork.training.checkpoint import Progress, Validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +87,15 @@ class Trains(Protocol):
 
     def num_trainings(self, arena: Arena) -> int:
         """Trainings at most: those that choose its setting, and the seeds of it."""
+
+
+def search_setting(num_candidates: int, num_cut_short: int) -> dict[str, Setting]:
+    """What a report says of how widely was searched."""
+    cut_short: dict[str, Setting] = {"cut short by the budget": num_cut_short} if num_cut_short else {}
+    return {"candidates": num_candidates, **cut_short}
+
+
+def seconds_to_best(progress: Progress) -> float:
+    """Time of a training until the step that is kept, as if all its steps took alike."""
+    kept = progress.step if progress.best is None else progress.best_step
+    return progress.seconds * kept / max(1, progress.step)

@@ -19,13 +19,17 @@ from tuningfork.models.artefacts import AdaptedPrompt
 from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.adapters import with_adapters
 from tuningfork.recipes.contestants.behind_text import (
-    search_setting,
-    seconds_to_best,
     space_behind_text,
     text_candidate,
     why_not_behind_text,
 )
-from tuningfork.recipes.contestants.contestant import Answer, Arena, Made
+from tuningfork.recipes.contestants.contestant import (
+    Answer,
+    Arena,
+    Made,
+    search_setting,
+    seconds_to_best,
+)
 from tuningfork.recipes.search import Search
 from tuningfork.recipes.spending import budget_of
 from tuningfork.training.loop import TrainingOutcome

@@ -10,14 +10,20 @@ import torch
 
 from tuningfork.data.example import Example
 from tuningfork.errors import ModelError, PromptError
-from tuningfork.evaluation.comparison import Family
+from tuningfork.evaluation.comparison import Family, Setting
 from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.evaluation.tagging import evaluator_for
 from tuningfork.library.artefact_files import save_artefact
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.prefix import PrefixState
-from tuningfork.recipes.contestants.contestant import Answer, Arena, Made
+from tuningfork.recipes.contestants.contestant import (
+    Answer,
+    Arena,
+    Made,
+    search_setting,
+    seconds_to_best,
+)
 from tuningfork.recipes.search import CandidateOutcome, Search
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
 from tuningfork.recipes.spending import budget_of
@@ -93,7 +99,7 @@ class SoftPrompts:
             answers={seed.candidate.arguments.seed: _answer(arena, evaluator, seed) for seed in by_seed},
             setting=_setting(found.winner, first, search, len(candidates)),
             validation=found.winner.best,
-            seconds_to_best=_seconds_to_best(first),
+            seconds_to_best=seconds_to_best(first.progress),
             trained_parameters=first.num_trained_parameters,
             stored_bytes=_stored_bytes(first, work),
             prompt_tokens=prefix.num_tokens,
@@ -148,26 +154,16 @@ def _prefix(arena: Arena, seed: TrainingOutcome) -> PrefixState:
 
 def _setting(
     winner: CandidateOutcome, first: TrainingOutcome, search: Search, num_candidates: int
-) -> dict[str, str | int | float | bool]:
+) -> dict[str, Setting]:
     chosen = winner.candidate
-    setting: dict[str, str | int | float | bool] = {
+    return {
         "method": chosen.method.name,
         "placement": chosen.placement,
         "learning rate": chosen.arguments.learning_rate,
         "steps": winner.best_step,
         "virtual tokens": first.prompt.num_virtual_tokens,
-        "candidates": num_candidates,
+        **search_setting(num_candidates, len(search.cut_short)),
     }
-    if search.cut_short:
-        setting["cut short by the budget"] = len(search.cut_short)
-    return setting
-
-
-def _seconds_to_best(first: TrainingOutcome) -> float:
-    """Until the step that is kept; all its time, where that is the last one."""
-    progress = first.progress
-    steps = progress.step if progress.best is None else progress.best_step
-    return progress.seconds * steps / max(1, progress.step)
 
 
 def _stored_bytes(first: TrainingOutcome, work: Path) -> int:
