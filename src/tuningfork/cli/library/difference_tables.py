@@ -189,8 +189,8 @@ def _print_artefact(console: Console, artefact: ArtefactDiff, limit: int) -> Non
 def _print_group(console: Console, group: TokenGroup, limit: int) -> None:
     if group.tokens:
         table = _table(group.name, "cosine", "norm before", "norm after", "changed by")
-        shown = sorted(_most_changed(group.tokens, limit), key=lambda token: token.index)
-        for token in shown:
+        most_changed = sorted(_most_changed(group.tokens, limit), key=lambda token: token.index)
+        for token in most_changed:
             table.add_row(
                 str(token.index),
                 _number(token.cosine),
@@ -202,8 +202,8 @@ def _print_group(console: Console, group: TokenGroup, limit: int) -> None:
             table.add_row("all", _number(group.cosine), "", "", _share(group.relative_change))
         console.print(table)
         _say_more(console, len(group.tokens), limit)
-        if any(token.nearest_before or token.nearest_after for token in shown):
-            console.print(_nearest(group.name, shown))
+        if any(token.nearest_before or token.nearest_after for token in most_changed):
+            console.print(_nearest(group.name, most_changed))
     for name, norms in (("before", group.only_before), ("after", group.only_after)):
         if norms:
             shown = ", ".join(f"{norm:.3g}" for norm in norms[:limit])
