@@ -30,7 +30,7 @@ def test_it_opens_with_the_verdict_and_names_every_figure(tmp_path: Path) -> Non
     (tmp_path / "comparison.json").write_text("{}")
     shown = printed(tmp_path, TEXT, *OTHERS, left_out("p tuning", "the model has no room for it"))
     assert next(line for line in shown if line) == "Prompt tuning is better than the text prompt."
-    assert "accuracy on 4 test rows, mean of 2 seeds, 95 % interval" in shown
+    assert "accuracy on 4 test rows, means of up to 2 seeds, 95 % interval" in shown
     (best,) = [line for line in shown if line.startswith("full fine-tuning")]
     assert best.split() == [
         "full", "fine-tuning", "0.625", "[0.12,0.99]", "+0.250", ">", "1:01", "1.2", "GB", "8.5M", "17",

@@ -236,6 +236,18 @@ def test_a_contestant_trained_once_is_said_to_be() -> None:
     assert any("all 6 pairs" in note for note in judge(four()).notes)
 
 
+def test_a_contestant_left_untrained_by_held_out_rows_is_said_to_be() -> None:
+    rng = generator(6)
+    difficulty = rng.normal(size=60)
+    start = contestant("prefix tuning", answers(rng, difficulty)).model_copy(update={"setting": {"steps": 0}})
+    notes = judge([start, text_prompt(answers(rng, difficulty))]).notes
+    assert any(note.startswith("Not trained in the end: prefix tuning. ") for note in notes)
+    assert not any("one seed" in note for note in notes)
+    trained = start.model_copy(update={"setting": {"steps": 10}})
+    notes = judge([trained, text_prompt(answers(rng, difficulty))]).notes
+    assert not any("Not trained" in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("contestants", "message"),
     [

@@ -33,7 +33,7 @@ def print_comparison(console: Console, record: ComparisonRecord, folder: Compari
     console.print()
     console.print(Text(record.headline, style="bold"))
     console.print()
-    seeds = f"mean of {record.num_seeds} seeds, " if record.num_seeds > 1 else ""
+    seeds = f"means of up to {record.num_seeds} seeds, " if record.num_seeds > 1 else ""
     console.print(
         f"{record.metric} on {len(record.rows)} test rows, {seeds}95 % interval",
         highlight=False,

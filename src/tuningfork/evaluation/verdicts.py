@@ -296,10 +296,16 @@ def _notes(ranking: Sequence[ContestantRecord], num_pairs: int, level: float) ->
             "The contestant that did best of several on the same rows had some luck: expect a little less of "
             "it on new rows."
         )
-    once = [one.name for one in ranking if one.family in ("soft", "weights") and len(one.seeds) == 1]
+    trained = [one for one in ranking if one.family in ("soft", "weights") and not one.is_untrained]
+    once = [one.name for one in trained if len(one.seeds) == 1]
     if once:
         notes.append(
             f"Trained with one seed: {', '.join(once)}. Intervals speak for these trainings, not for the "
             "methods; with other seeds they may do better or worse."
+        )
+    if untrained := [one.name for one in ranking if one.is_untrained]:
+        notes.append(
+            f"Not trained in the end: {', '.join(untrained)}. Held-out rows liked no step of training better "
+            "than its start, so what was measured is that start."
         )
     return notes

@@ -360,6 +360,7 @@ class _Comparison:
             accelerator_seconds=spent.accelerator_seconds,
             energy_joules=spent.energy_joules,
             peak_memory_bytes=spent.peak_memory_bytes,
+            has_earlier_peak=spent.has_earlier_peak,
             trained_parameters=made.trained_parameters,
             stored_bytes=made.stored_bytes,
             num_calls=use.num_calls,
