@@ -15,7 +15,7 @@ BOUNDS: dict[str, Any] = {"low": 0.1234, "high": 0.9876}
 TEXT = measured("text prompt", SEEDS[0], **BOUNDS)
 OTHERS = [
     measured(name, *SEEDS, **BOUNDS)
-    for name in ("full fine-tuning", "context aware prompt tuning", "idpg", "LoRA")
+    for name in ("full fine-tuning", "context-aware prompt tuning", "IDPG", "LoRA")
 ]
 
 
@@ -47,7 +47,7 @@ def test_it_opens_with_the_verdict_and_names_every_figure(tmp_path: Path) -> Non
 
 
 def test_it_fits_80_columns_with_the_longest_names_and_figures(tmp_path: Path) -> None:
-    shown = printed(tmp_path, TEXT, *OTHERS, curves=curve("context aware prompt tuning", 0.1, 0.2, 0.3))
+    shown = printed(tmp_path, TEXT, *OTHERS, curves=curve("context-aware prompt tuning", 0.1, 0.2, 0.3))
     assert max(map(len, shown)) <= 80
     assert not any("…" in line for line in shown)
     table = [line for line in shown if "[0.12,0.99]" in line]
@@ -74,13 +74,13 @@ def test_the_gain_is_that_over_the_text_prompt(tmp_path: Path) -> None:
 
 
 def test_curves_are_a_table_by_size(tmp_path: Path) -> None:
-    points = (*curve("text prompt", 0.25, 0.25), *curve("idpg", 0.125))
+    points = (*curve("text prompt", 0.25, 0.25), *curve("IDPG", 0.125))
     shown = [line.rstrip() for line in printed(tmp_path, TEXT, *OTHERS, curves=points)]
     start = shown.index("accuracy by number of examples")
     assert [line.split() for line in shown[start + 1 : start + 4]] == [
         ["4", "8"],
         ["text", "prompt", "0.250", "0.250"],
-        ["idpg", "0.125", "-"],
+        ["IDPG", "0.125", "-"],
     ]
 
 
@@ -107,3 +107,13 @@ def test_times_are_short(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.0004, "0.4 ms"), (0.25, "250 ms"), (2.34, "2.3 s")])
 def test_latencies_are_short(seconds: float, text: str) -> None:
     assert _latency(seconds) == text
+
+
+def test_equal_scores_stand_in_the_order_of_the_verdict(tmp_path: Path) -> None:
+    def sized(name: str, stored_bytes: int) -> ContestantRecord:
+        one = measured(name, *SEEDS, **BOUNDS)
+        return one.model_copy(update={"cost": COST.model_copy(update={"stored_bytes": stored_bytes})})
+
+    shown = printed(tmp_path, TEXT, sized("large", 900), sized("small", 9))
+    rows = [line.split()[0] for line in shown if "[0.12,0.99]" in line]
+    assert rows == ["small", "large", "text"]

@@ -93,7 +93,7 @@ def test_a_method_that_did_best_untrained_is_said_to_be() -> None:
         for name, one in findings.contestants.items()
     }
     assert headline(replace(findings, contestants=contestants)) == (
-        "Nothing is shown to be better than the text prompt. Prompt tuning, which held-out rows liked best "
+        "Nothing is shown to be better than the text prompt. Prompt tuning, which held-out rows chose "
         "untrained, did best, accuracy 0.56 against 0.53, but there is not enough data to tell them apart "
         "(n = 120 test rows; about 880 test rows would be needed). There is not enough data to tell prompt "
         "tuning from prefix tuning (untrained; about 880 test rows would be needed)."

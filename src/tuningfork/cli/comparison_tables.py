@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tuningfork.cli.tables import size
 from tuningfork.evaluation.comparison import TEXT_PROMPT, ComparisonRecord, ContestantRecord, DifferenceRecord
+from tuningfork.evaluation.report.ranking import ranked
 from tuningfork.evaluation.statistics import Verdict
 from tuningfork.library.comparison_folder import (
     COMPARISON_FILE,
@@ -64,20 +65,9 @@ def _table(record: ComparisonRecord) -> Table:
     table.add_column("", max_width=_NAME_WIDTH)
     for name in (record.metric, "gain", "", "time", "peak", "trained", "stored", "p50"):
         table.add_column(name, justify="left" if name == record.metric else "right", no_wrap=True)
-    differences = {
-        difference.candidate: difference
-        for difference in record.differences
-        if difference.baseline == TEXT_PROMPT
-    }
-    measured = [one for one in record.contestants if one.status == "measured"]
-    for one in sorted(measured, key=lambda one: _goodness(one, record), reverse=True):
-        table.add_row(*_cells(one, differences.get(one.name), record.metric_digits))
+    for one in ranked(record):
+        table.add_row(*_cells(one.contestant, one.difference, record.metric_digits))
     return table
-
-
-def _goodness(one: ContestantRecord, record: ComparisonRecord) -> float:
-    mean = one.mean or 0.0
-    return mean if record.higher_is_better else -mean
 
 
 def _cells(one: ContestantRecord, difference: DifferenceRecord | None, digits: int) -> list[Text]:

@@ -93,6 +93,7 @@ class ProgressSink:
 
     def _begin(self, name: str, total: int | None) -> None:
         self._end()
+        self._loss = ""
         self._stage = self._progress.add_task(name, total=total, detail="")
 
     def _end(self) -> None:

@@ -21,8 +21,8 @@ def cost_notes(contestants: Sequence[ContestantRecord]) -> list[str]:
     ]
     if waited:
         notes.append(
-            f"Times hold waits: {', '.join(waited)}. The machine did something else meanwhile; compare the "
-            "processor's time instead, or measure again where nothing else runs."
+            f"Times hold waits: {', '.join(waited)}. Something else kept the machine or its disk "
+            "busy; compare the processor's time instead, or measure again where nothing else runs."
         )
     if any(cost.has_earlier_peak for _, cost in made):
         notes.append(

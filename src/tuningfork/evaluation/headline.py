@@ -180,7 +180,7 @@ def _called(findings: Findings, name: str) -> str:
     if contestant.family == "classical":
         return f"{_in_text(name)}, which uses no language model,"
     if contestant.is_untrained:
-        return f"{_in_text(name)}, which held-out rows liked best untrained,"
+        return f"{_in_text(name)}, which held-out rows chose untrained,"
     return _in_text(name)
 
 

@@ -110,7 +110,7 @@ def mean_score(seeds: Sequence[SeedRecord]) -> float:
 def _judged(contestants: Sequence[ContestantRecord], task: Task, *, seed: int) -> Judgement:
     metric = task.scoring
     return judge_contestants(
-        [_without_time(one) for one in contestants],
+        contestants,
         metric_name=metric.name,
         digits=metric.digits,
         higher_is_better=metric.higher_is_better,
@@ -118,13 +118,6 @@ def _judged(contestants: Sequence[ContestantRecord], task: Task, *, seed: int) -
         margin=task.margin,
         rng=np.random.default_rng(seed),
     )
-
-
-def _without_time(contestant: ContestantRecord) -> ContestantRecord:
-    """Among equals the cheaper one comes first: by bytes, as the time is another whenever it is measured."""
-    if contestant.cost is None:
-        return contestant
-    return contestant.model_copy(update={"cost": contestant.cost.model_copy(update={"seconds": 0.0})})
 
 
 def _probabilities(found: Sequence[Sequence[float]] | None) -> tuple[tuple[float, ...], ...] | None:
