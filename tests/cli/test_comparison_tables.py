@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tests.library.comparison_examples import COST, comparison, curve, left_out, measured, seed_record
-from tuningfork.cli.comparison_tables import _clock, _count, _latency, print_comparison
+from tuningfork.cli.comparison_tables import _count, _latency, print_comparison
 from tuningfork.evaluation.comparison import ContestantRecord
 from tuningfork.library.comparison_folder import ComparisonFolder
 
@@ -97,11 +97,6 @@ def test_what_could_not_be_measured_is_a_dash(tmp_path: Path) -> None:
 )
 def test_counts_are_short(number: int, text: str) -> None:
     assert _count(number) == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0.02, "20 ms"), (59.6, "1:00"), (754, "12:34")])
-def test_times_are_short(seconds: float, text: str) -> None:
-    assert _clock(seconds) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.0004, "0.4 ms"), (0.25, "250 ms"), (2.34, "2.3 s")])

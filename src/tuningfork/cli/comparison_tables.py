@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tuningfork.cli.tables import size
 from tuningfork.evaluation.comparison import TEXT_PROMPT, ComparisonRecord, ContestantRecord, DifferenceRecord
+from tuningfork.evaluation.report.amounts import clock
 from tuningfork.evaluation.report.ranking import ranked
 from tuningfork.evaluation.statistics import Verdict
 from tuningfork.library.comparison_folder import (
@@ -83,7 +84,7 @@ def _cells(one: ContestantRecord, difference: DifferenceRecord | None, digits: i
         Text(f"{one.mean:.{digits}f}{_interval(one, digits)}"),
         Text(gain, style=style),
         Text(mark, style=style),
-        Text(_clock(cost.seconds)),
+        Text(clock(cost.seconds)),
         Text(size(cost.peak_memory_bytes)),
         Text(_count(cost.trained_parameters)),
         Text(size(cost.stored_bytes) if cost.stored_bytes else "-"),
@@ -112,13 +113,6 @@ def _curves_table(record: ComparisonRecord) -> Table:
         ]
         table.add_row(name, *cells)
     return table
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def _latency(seconds: float | None) -> str:

@@ -13,6 +13,7 @@ from tuningfork.errors import PromptError, RunError, TuningForkError
 from tuningfork.evaluation.comparison import ContestantRecord, CostRecord, SeedRecord
 from tuningfork.evaluation.cost import Spent, Use, measure_use
 from tuningfork.evaluation.prices import load_prices
+from tuningfork.evaluation.report.amounts import clock
 from tuningfork.evaluation.report.html import html
 from tuningfork.evaluation.report.markdown import markdown
 from tuningfork.events import (
@@ -38,7 +39,7 @@ from tuningfork.library.folder_lock import held
 from tuningfork.library.run_folder import count_test_read
 from tuningfork.library.run_records import RunRecord
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.loading import load_model
+from tuningfork.recipes.base_model import load_base
 from tuningfork.recipes.comparison_record import (
     comparison_record,
     further_metrics,
@@ -144,7 +145,7 @@ class _Comparison:
         self._prices = load_prices(None if options.prices is None else Path(options.prices))
         self._contestants = list(contestants or contestants_of(options))
         _check_names([contestant.name for contestant in self._contestants])
-        self._model = model or _load(options, resume, sink)
+        self._model = model or load_base(options.tuning, None if resume is None else resume.plan.run, sink)
         self._prepared = prepare(task, self._model, options.tuning, sink)
         self._subsets = {size: subset(self._prepared, size, options.tuning) for size in self._curve_sizes()}
 
@@ -263,7 +264,7 @@ class _Comparison:
         """What a contestant comes to: as it was written down, or measured now and written down."""
         record = work.record
         if record is None:
-            self._tell(number, f"{contestant.name} ({_clock(self._seconds())} so far)")
+            self._tell(number, f"{contestant.name} ({clock(max(1.0, self._seconds()))} so far)")
             sink = _NumberedSink(self._sink, f"{number}/{len(self._contestants)}")
             arena = replace(self._arena(prepared), sink=sink)
             record = self._measured(contestant, arena, prepared.test, work)
@@ -275,7 +276,7 @@ class _Comparison:
         if record.mean is None or record.cost is None:
             return f"{record.status}: {record.reason}"
         task = self._prepared.task
-        return f"{task.metric} {record.mean:.3f} on test, made in {_clock(record.cost.seconds)}"
+        return f"{task.metric} {record.mean:.3f} on test, made in {clock(record.cost.seconds)}"
 
     def _measured(
         self, contestant: Contestant, arena: Arena, test: Sequence[Example], work: ContestantFolder
@@ -406,19 +407,6 @@ class _NumberedSink:
         self._sink.emit(event)
 
 
-def _load(options: ComparisonOptions, resume: ComparisonFolder | None, sink: EventSink) -> FrozenModel:
-    # A comparison that goes on keeps its number format, which was perhaps chosen by timing.
-    tuning = options.tuning
-    dtype = tuning.dtype if resume is None else resume.plan.run.model.dtype
-    return load_model(
-        tuning.model,
-        device=tuning.device,
-        dtype=dtype,
-        quantize=tuning.quantize,
-        announce=lambda message: sink.emit(Notice(message)),
-    )
-
-
 def _check_names(names: Sequence[str]) -> None:
     """Check that every contestant has a name, and a folder, of its own.
 
@@ -439,11 +427,6 @@ def _check_names(names: Sequence[str]) -> None:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def _counted(count: int, noun: str) -> str:
