@@ -85,6 +85,18 @@ def test_what_runs_at_once_has_a_bar_each() -> None:
     assert "from the fourth" in said
 
 
+def test_a_stage_begins_without_the_loss_of_the_one_before() -> None:
+    file = StringIO()
+    with ProgressSink(Console(file=file, width=80, force_terminal=True)) as sink:
+        sink.emit(StageStarted("one", 2, "steps"))
+        sink.emit(STEP)
+        sink.emit(StageStarted("two", 2, "steps"))
+        sink.emit(Validated("b", 0, "accuracy", None, 0.7, is_best=True))
+    last = [line for line in re.split(r"[\r\n]", file.getvalue()) if "0/2" in line][-1]
+    assert "val 0.70" in last
+    assert "loss" not in last
+
+
 def raise_in_a_stage(sink: ProgressSink) -> None:
     sink.emit(StageStarted("tune", 2, "steps"))
     raise ValueError("boom")

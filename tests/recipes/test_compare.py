@@ -297,7 +297,9 @@ def test_what_the_caller_holds_is_not_handed_to_other_processes(
 
 def timeless(record: ComparisonRecord) -> ComparisonRecord:
     contestants = tuple(one.model_copy(update={"cost": sizes(one)}) for one in record.contestants)
-    return record.model_copy(update={"contestants": contestants, "created": "", "seconds": 0.0})
+    notes = tuple(note for note in record.notes if not note.startswith("Times hold waits"))
+    changes = {"contestants": contestants, "created": "", "seconds": 0.0, "notes": notes}
+    return record.model_copy(update=changes)
 
 
 def sizes(contestant: ContestantRecord) -> tuple[Any, ...] | None:

@@ -128,7 +128,7 @@ def _matrix(record: SuiteRecord, names: dict[str, str]) -> Table:
     for prompt in record.prompts:
         table.add_column(Text(names[prompt.name], overflow="fold"), no_wrap=False)
     for case in record.cases:
-        name = Text.assemble(_printable(case.id), (" critical", "dim") if case.is_critical else "")
+        name = Text.assemble(printable(case.id), (" critical", "dim") if case.is_critical else "")
         table.add_row(name, *(_shown(cells[case.id, prompt.name]) for prompt in record.prompts))
     return table
 
@@ -155,13 +155,13 @@ def _print_reasons(console: Console, record: SuiteRecord, names: dict[str, str])
         if cell.status == "flaky":
             head += f": {cell.share:.0%} of answers passed ({cell.low:.0%} to {cell.high:.0%})"
         console.print()
-        console.print(Text(_printable(head), style=_STYLES[cell.status]))
+        console.print(Text(printable(head), style=_STYLES[cell.status]))
         for reason in cell.reasons[:left]:
-            console.print(Padding(Text(_printable(reason)), (0, 0, 0, 2), expand=False))
+            console.print(Padding(Text(printable(reason)), (0, 0, 0, 2), expand=False))
         left -= len(cell.reasons[:left])
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text` without characters that a terminal would obey."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 

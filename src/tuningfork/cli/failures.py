@@ -6,6 +6,9 @@ import typer
 
 from tuningfork.errors import TuningForkError
 
+UNUSABLE = 2
+"""Exit code of what checks prompts where nothing could be checked; 1 means that a prompt failed."""
+
 _OF_THE_PLACE = frozenset(
     {
         errno.EACCES,

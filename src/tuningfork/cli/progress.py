@@ -110,6 +110,7 @@ class _Stage:
 
     def _begin(self, name: str, total: int | None) -> None:
         self._end()
+        self._loss = ""
         self._bar = self._progress.add_task(name, total=total, detail="")
 
     def _end(self) -> None:

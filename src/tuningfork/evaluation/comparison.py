@@ -37,7 +37,9 @@ class CostRecord(ComparisonPart):
     accelerator_seconds: float | None = None
     energy_joules: float | None = None
     peak_memory_bytes: NonNegativeInt
-    """Most memory of the process while it was made."""
+    """Most memory of the process, the model that is loaded included, while it was made."""
+    has_earlier_peak: bool = False
+    """Whether the peak may be older, as the system's mark could not be set back."""
     trained_parameters: NonNegativeInt
     stored_bytes: NonNegativeInt
     num_calls: NonNegativeInt = 0
@@ -77,6 +79,8 @@ class MeasuredMetric(ComparisonPart):
     high: float | None = None
     note: str = ""
     """What must be known to read it, such as the value that chance alone gives."""
+    higher_is_better: bool | None = None
+    """None where that was not written down."""
 
 
 class ContestantRecord(ComparisonPart):
@@ -99,6 +103,11 @@ class ContestantRecord(ComparisonPart):
     covers: Covers = "artefact"
     metrics: tuple[MeasuredMetric, ...] = ()
     cost: CostRecord | None = None
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether it learns, and held-out rows liked nothing that it learned better than its start."""
+        return self.family in ("soft", "weights") and self.setting.get("steps") == 0
 
 
 class DifferenceRecord(ComparisonPart):

@@ -13,6 +13,7 @@ import torch
 from tuningfork.errors import PromptError, RunError
 from tuningfork.evaluation.comparison import ContestantRecord
 from tuningfork.evaluation.prices import load_prices
+from tuningfork.evaluation.report.amounts import clock
 from tuningfork.evaluation.report.html import html
 from tuningfork.evaluation.report.markdown import markdown
 from tuningfork.events import (
@@ -38,8 +39,8 @@ from tuningfork.library.folder_lock import held
 from tuningfork.library.run_folder import count_test_read
 from tuningfork.library.run_records import RunRecord
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.loading import load_model
 from tuningfork.models.machine import available_memory_bytes
+from tuningfork.recipes.base_model import load_base
 from tuningfork.recipes.comparison_record import comparison_record
 from tuningfork.recipes.contestants.contestant import Arena, Contestant, Trains
 from tuningfork.recipes.contestants.full import MEMORY_BYTES_A_WEIGHT
@@ -165,7 +166,7 @@ class _Comparison:
         self._is_named = contestants is None and model is None
         self._quiet: Callable[[], AbstractContextManager[None]] = nullcontext
         """Within what is yielded, times are taken."""
-        self._model = model or _load(options, resume, sink)
+        self._model = model or load_base(options.tuning, None if resume is None else resume.plan.run, sink)
         self._prepared = prepare(task, self._model, options.tuning, sink)
         self._subsets = {size: subset(self._prepared, size, options.tuning) for size in self._curve_sizes()}
 
@@ -343,7 +344,7 @@ class _Comparison:
         contestant, work = self._contestants[number - 1], self._work(folder, number, num_train)
         prepared = self._prepared if num_train is None else self._subsets[num_train]
         with_rows = "" if num_train is None else f", {num_train} examples"
-        self._tell(number, f"{contestant.name}{with_rows} ({_clock(errand.seconds)} so far)")
+        self._tell(number, f"{contestant.name}{with_rows} ({clock(max(1.0, errand.seconds))} so far)")
         arena = replace(self._arena(prepared), sink=_NumberedSink(self._sink, self._label(number)))
         record = Measurement(arena, prepared.test, self._prices, self._quiet).of(contestant, work)
         work.save_record(record)
@@ -353,7 +354,7 @@ class _Comparison:
         if record.mean is None or record.cost is None:
             return f"{record.name}, {record.status}: {record.reason}"
         metric, seconds = self._prepared.task.metric, record.cost.seconds
-        return f"{record.name}: {metric} {record.mean:.3f} on test, made in {_clock(seconds)}"
+        return f"{record.name}: {metric} {record.mean:.3f} on test, made in {clock(seconds)}"
 
     def _notes(self, plan: ComparisonPlan, *, is_unchanged: bool) -> list[str]:
         times = "for the first time" if plan.test_reads == 1 else f"{plan.test_reads} times"
@@ -388,19 +389,6 @@ class _NumberedSink:
         self._sink.emit(event)
 
 
-def _load(options: ComparisonOptions, resume: ComparisonFolder | None, sink: EventSink) -> FrozenModel:
-    # A comparison that goes on keeps its number format, which was perhaps chosen by timing.
-    tuning = options.tuning
-    dtype = tuning.dtype if resume is None else resume.plan.run.model.dtype
-    return load_model(
-        tuning.model,
-        device=tuning.device,
-        dtype=dtype,
-        quantize=tuning.quantize,
-        announce=lambda message: sink.emit(Notice(message)),
-    )
-
-
 def _check_names(names: Sequence[str]) -> None:
     """Check that every contestant has a name, and a folder, of its own.
 
@@ -417,11 +405,6 @@ def _check_names(names: Sequence[str]) -> None:
         if folders.count(folder) > 1:
             both = [other for other, same in zip(names, folders, strict=True) if same == folder]
             raise PromptError(f"{' and '.join(both)}: both would work in the folder {folder}; rename one")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -119,6 +119,7 @@ class Measurement:
             accelerator_seconds=spent.accelerator_seconds,
             energy_joules=spent.energy_joules,
             peak_memory_bytes=spent.peak_memory_bytes,
+            has_earlier_peak=spent.has_earlier_peak,
             trained_parameters=made.trained_parameters,
             stored_bytes=made.stored_bytes,
             num_calls=use.num_calls,
