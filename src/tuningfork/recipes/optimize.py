@@ -265,10 +265,7 @@ class _Optimization:
         return "nothing new"
 
     def _report(self, trials: Trials) -> None:
-        tried = sum(trial.is_complete for trial in trials.history)
-        self._sink.emit(
-            StageAdvanced(_STAGE, trials.calls_spent, f"{tried} of {len(trials.history)} tried to the end")
-        )
+        self._sink.emit(StageAdvanced(_STAGE, trials.calls_spent, f"{trials.num_prompts} prompts"))
 
     def _finish(
         self,
@@ -320,7 +317,7 @@ class _Optimization:
         test_reads: int,
         seconds: float,
     ) -> OptimizationResult:
-        rows, metric, history = self._desk.rows, self._task.scoring, trials.history
+        rows, metric = self._desk.rows, self._task.scoring
         chosen, seed = finalists[0], self._options.tuning.seed
         scores = [_score_record(evaluations[way], metric, seed) for way in (TEXT_PROMPT, OPTIMIZED_PROMPT)]
         return OptimizationResult(
@@ -336,8 +333,8 @@ class _Optimization:
             num_validation=self._shares.num_validation,
             num_test=len(rows.test),
             spent=spent,
-            num_candidates=len(history),
-            num_rejected=sum(not trial.is_complete for trial in history),
+            num_candidates=trials.num_prompts,
+            num_rejected=trials.num_prompts - sum(trial.is_complete for trial in trials.history),
             finalists=tuple(each.record(self._writer, is_chosen=each is chosen) for each in finalists),
             prompt=self._writer.task(chosen.candidate).prompt,
             is_hand_written=chosen.candidate == trials.base,

@@ -23,6 +23,7 @@ class Edits:
 
     name: ClassVar[str] = "edits"
     needs_proposer: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ()
 
     def search(self, trials: Trials) -> None:
         """Edit the best instructions until no edit is new for several rounds."""

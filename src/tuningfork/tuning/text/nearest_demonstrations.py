@@ -22,6 +22,7 @@ class NearestDemonstrations:
 
     name: ClassVar[str] = "nearest_demonstrations"
     needs_proposer: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ()
 
     def search(self, trials: Trials) -> None:
         """Race sets around the middles of random halves; the first is around that of all rows."""

@@ -17,6 +17,7 @@ class RandomDemonstrations:
 
     name: ClassVar[str] = "random_demonstrations"
     needs_proposer: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ()
 
     def search(self, trials: Trials) -> None:
         """Race random sets."""

@@ -17,6 +17,9 @@ class TextStrategy(Protocol):
     needs_proposer: ClassVar[bool]
     """Whether it asks for instructions."""
 
+    packages: ClassVar[tuple[str, ...]]
+    """What has to be installed beside Tuning Fork, from the extra `search`."""
+
     def search(self, trials: Trials) -> None:
         """Try candidates until nothing new comes to mind.
 

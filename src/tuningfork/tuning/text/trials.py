@@ -110,9 +110,10 @@ class Trials:
         """Metric calls that were taken."""
         return self._budget.calls_spent
 
-    def is_known(self, candidate: TextCandidate) -> bool:
-        """Whether a candidate that says the same was tried."""
-        return self._writer.key(candidate) in self._found
+    @property
+    def num_prompts(self) -> int:
+        """Different prompts that were scored on a row or more."""
+        return len({key for key, _ in self._charged})
 
     def shown(self, row: int) -> str:
         """A training row with its answer, as a demonstration says it."""
@@ -180,6 +181,23 @@ class Trials:
             kept = survivors([values[key] for key in alive], rival)
             alive = [alive[place] for place in kept]
         return [self._found[key] for key in entered]
+
+    def finish(self, candidate: TextCandidate) -> Trial:
+        """Score a candidate on all rows that it does not show, whatever it lost before.
+
+        Raises:
+            SearchEnded: No more may be taken.
+            ValueError: The model has no room for it.
+        """
+        _ = self.best
+        key = self._writer.key(candidate)
+        if key not in self._found or not self._found[key].is_complete:
+            self._advance(key, candidate, {}, len(self.rows.scored))
+        return self._found[key]
+
+    def has_room(self, candidate: TextCandidate) -> bool:
+        """Whether the model has room for a candidate and any row."""
+        return self._scorer.fits(candidate)
 
     def _entered(self, candidates: Sequence[TextCandidate]) -> dict[str, TextCandidate]:
         entered: dict[str, TextCandidate] = {}
