@@ -2,7 +2,9 @@ import pytest
 
 from tests.recipes.text_searches import search_options
 from tuningfork.errors import PromptError
-from tuningfork.recipes.text_choice import divide
+from tuningfork.recipes.text_choice import divide, finalists_of
+from tuningfork.tuning.text.candidates import TextCandidate
+from tuningfork.tuning.text.trials import Trial
 
 
 @pytest.mark.parametrize("calls", [48, 60, 100, 300, 1000, 5000])
@@ -28,3 +30,23 @@ def test_the_usual_case_keeps_all_rows_and_finalists() -> None:
 def test_too_few_calls_are_refused(calls: int) -> None:
     with pytest.raises(PromptError, match=f"--budget-calls {calls} is too few to search: give 48 or more"):
         divide(search_options("x", budget_calls=calls), 32, 16)
+
+
+def test_the_best_of_each_strategy_come_first_then_the_others_by_gain() -> None:
+    def trial(name: str, value: float, origin: str, *, is_complete: bool = True) -> Trial:
+        return Trial(TextCandidate(name), {0: value, 1: value}, is_complete, origin)
+
+    base = trial("base", 0.1, "")
+    # Its own rows were easy: on row 0, which both have, it is worse than all.
+    lucky = Trial(TextCandidate("lucky"), {0: 0.0, 9: 1.0}, True, "one")
+    history = [
+        base,
+        trial("a", 0.5, "one"),
+        trial("b", 0.9, "two", is_complete=False),
+        trial("c", 0.7, "one"),
+        trial("d", 0.4, "two"),
+        lucky,
+        trial("e", 0.6, "one"),
+    ]
+    names = [each.candidate.instruction for each in finalists_of(history, base)]
+    assert names == ["c", "d", "e", "a", "lucky"]

@@ -95,13 +95,11 @@ def judged_finalists(
     Ties go to the hand-written prompt, and then to what did better in the search.
     """
     base, rows = trials.base, list(desk.rows.validation[: shares.num_validation])
-    complete = [trial for trial in trials.history if trial.is_complete]
-    hand_written = next((trial for trial in complete if trial.candidate == base), None)
-    others = [trial for trial in complete if trial.candidate != base]
-    if hand_written is not None:
-        others.sort(key=lambda trial: -gain(trial.values, hand_written.values))
+    hand_written = next((t for t in trials.history if t.is_complete and t.candidate == base), None)
     entered: list[tuple[TextCandidate, Trial | None]] = [(base, hand_written)]
-    entered += [(trial.candidate, trial) for trial in others[: shares.num_finalists]]
+    if hand_written is not None:
+        best = finalists_of(trials.history, hand_written)[: shares.num_finalists]
+        entered += [(trial.candidate, trial) for trial in best]
     found = []
     for candidate, trial in entered:
         evaluation = _evaluated(candidate, rows, desk, writer, budget, log)
@@ -111,6 +109,19 @@ def judged_finalists(
     first = found[0].quality
     tied = first + _TIE * max(1.0, abs(first)) if math.isfinite(first) else first
     return sorted(found, key=lambda each: -(first if first < each.quality <= tied else each.quality))
+
+
+def finalists_of(history: Sequence[Trial], hand_written: Trial) -> list[Trial]:
+    """Those scored on all rows but the hand-written prompt: the best of each strategy, then the others.
+
+    Both by their gain over the hand-written prompt. What one strategy finds last is often much the same, and
+    then there would be little to choose from.
+    """
+    others = [t for t in history if t.is_complete and t.candidate != hand_written.candidate]
+    others.sort(key=lambda trial: -gain(trial.values, hand_written.values))
+    leaders = list({trial.origin: trial for trial in reversed(others)}.values())
+    leaders.sort(key=others.index)
+    return [*leaders, *(trial for trial in others if trial not in leaders)]
 
 
 def _evaluated(
