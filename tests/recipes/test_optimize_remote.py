@@ -32,7 +32,7 @@ def options_for(base_url: str, tmp_path: Path, **changes: Any) -> OptimizationOp
     (tmp_path / "prices.yaml").write_text(PRICES)
     remote = RemoteOptions(model="far-1", base_url=base_url, key_variable=KEY_VARIABLE)
     return search_options(
-        "x", **({"remote": remote, "prices": str(tmp_path / "prices.yaml"), "budget_calls": 110} | changes)
+        "x", **({"remote": remote, "prices": str(tmp_path / "prices.yaml"), "budget_calls": 60} | changes)
     )
 
 
@@ -46,7 +46,8 @@ def right_if_shown(asked: Asked) -> Reply:
 
 def test_words_are_found_for_a_model_that_only_answers(task: Task, tmp_path: Path) -> None:
     with serving(right_if_shown) as server:
-        folder = optimize(task, options_for(server.base_url, tmp_path), runs_folder=tmp_path / "runs")
+        options = options_for(server.base_url, tmp_path, budget_calls=110)
+        folder = optimize(task, options, runs_folder=tmp_path / "runs")
     result = folder.result
     assert not folder.is_run
     assert not result.is_hand_written
@@ -58,7 +59,7 @@ def test_words_are_found_for_a_model_that_only_answers(task: Task, tmp_path: Pat
 
 
 def test_money_is_never_exceeded_and_kept_for_the_choice(task: Task, tmp_path: Path) -> None:
-    limit = 23.0
+    limit = 11.0
     with serving(right_if_shown) as server:
         options = options_for(server.base_url, tmp_path, budget_money=limit, budget_calls=2000)
         folder = optimize(task, options, runs_folder=tmp_path / "runs")

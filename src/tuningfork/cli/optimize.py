@@ -68,7 +68,7 @@ SEARCH: Mapping[str, tuple[Any, Any]] = {
     "budget_money": (
         Annotated[
             float | None,
-            _search("--budget-money", help="For models behind an API, in the currency of --prices.", min=0.0),
+            _search("--budget-money", help="For models behind an API, in the currency of prices.", min=1e-6),
         ],
         None,
     ),

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from tuningfork.errors import RemoteError, RunError
+from tuningfork.errors import BudgetSpent, RemoteError, RunError
 from tuningfork.evaluation.evaluate import Evaluation
 from tuningfork.evaluation.pooled_scores import score_interval
 from tuningfork.events import EventSink, Notice, NullSink, StageAdvanced, StageFinished, StageStarted
@@ -156,10 +156,14 @@ class _Optimization:
                 ended = self._search(trials, budget)
             finalists = judged_finalists(trials, self._desk, self._writer, self._shares, budget, log)
             return self._finish(folder, trials, budget, ended, finalists, earlier)
+        except BudgetSpent:
+            raise
         except RemoteError as error:
             raise type(error)(
                 f"{error}; what was scored is kept, go on with: tuningfork optimize --resume {folder.path}"
             ) from error
+        finally:
+            self._desk.close()
 
     def _open_folder(self, runs_folder: Path) -> OptimizationFolder:
         plan, resume = self._plan(), self._resume
@@ -235,6 +239,7 @@ class _Optimization:
             most_demonstrations=self._options.most_demonstrations,
             labels=tuple((self._task.labels or {}).values()),
             kept_calls=self._shares.choice,
+            kept_paid_calls=self._shares.choice + 2 * len(desk.rows.test),
             report=self._report,
         )
 

@@ -50,6 +50,13 @@ class Desk:
     """Of the model that the prompt is for."""
     vectorize: Callable[[Sequence[Example]], Vectors]
     may_show: Callable[[Example], bool]
+    remotes: Sequence[RemoteModel] = ()
+    """Models behind addresses that take part."""
+
+    def close(self) -> None:
+        """Close all connections; the next call opens new ones."""
+        for remote in self.remotes:
+            remote.close()
 
 
 def desk_for(
@@ -87,9 +94,9 @@ def desk_for(
     def may_show(example: Example) -> bool:
         return encoder.up_to_control(_all_text(example)) is None and _is_plain(example)
 
-    proposer = _proposer(options, base, money_spent, sink)
+    proposer, remotes = _proposer(options, base, money_spent)
     vectorize = _features(base, task) if base.support.path == "shared" else _by_words
-    return Desk(task, rows, judge, proposer, base, base.name, vectorize, may_show)
+    return Desk(task, rows, judge, proposer, base, base.name, vectorize, may_show, remotes)
 
 
 def _remote_desk(
@@ -105,15 +112,16 @@ def _remote_desk(
         )
     _ = PromptWriter(task, ())
     rows = remote_rows(task, options.tuning, sink)
-    proposer = _proposer(options, None, money_spent, sink)
-    return Desk(task, rows, judge, proposer, None, asked.model, _by_words, _is_plain)
+    proposer, remotes = _proposer(options, None, money_spent)
+    models = (remote, *remotes)
+    return Desk(task, rows, judge, proposer, None, asked.model, _by_words, _is_plain, models)
 
 
 def _proposer(
-    options: OptimizationOptions, model: FrozenModel | None, money_spent: float, sink: EventSink
-) -> Proposer:
+    options: OptimizationOptions, model: FrozenModel | None, money_spent: float
+) -> tuple[Proposer, Sequence[RemoteModel]]:
     if options.proposer == "rules":
-        return RuleProposer()
+        return RuleProposer(), ()
     if options.proposer == "model":
         assert model is not None, "a model behind an address has been refused"
         if model.architecture != "decoder":
@@ -121,12 +129,12 @@ def _proposer(
                 f"--proposer model: {model.name} is an {model.architecture}, which writes no instructions; "
                 "use rules or endpoint"
             )
-        return LocalModelProposer(model)
+        return LocalModelProposer(model), ()
     asked = options.proposer_remote or options.remote
     if asked is None:
         raise PromptError("--proposer endpoint needs --proposer-model and --proposer-base")
     remote, price = _remote_model(asked, options, money_spent)
-    return EndpointProposer(remote, price=price)
+    return EndpointProposer(remote, price=price), (remote,)
 
 
 def _remote_model(

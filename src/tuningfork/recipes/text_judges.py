@@ -148,15 +148,14 @@ class RemoteJudge:
             BudgetSpent: It could cost more than the limit of money leaves.
             RemoteError: There was no usable answer; those that came are kept.
         """
+        answering = RemoteAnswering(self._model, task, self._sink)
         limit = self._model.settings.max_money
-        asked = [e for e in examples if limit is None or not self._is_kept(task, e)]
-        if limit is not None and self._model.usage.money + self.most_money(task, asked) > limit:
-            raise BudgetSpent(
-                f"{self._model.settings.model}: {len(asked)} more calls could cost more than what is left of "
-                f"{limit:g} ({self._model.usage.money:.4g} is spent); answers so far are kept and cost "
-                "nothing again: start the same search with a higher --budget-money"
-            )
-        return RemoteAnswering(self._model, task, self._sink)(examples)
+        if limit is not None:
+            # A few at a time, or the most that all could cost would be held against what is left.
+            asked = [example for example in examples if not answering.is_kept(example)]
+            for start in range(0, len(asked), self._model.settings.concurrency):
+                self._ask(answering, task, asked[start : start + self._model.settings.concurrency], limit)
+        return answering(examples)
 
     def most_money(self, task: Task, examples: Sequence[Example]) -> float:
         """What asking can cost: a token is a byte at least, and answers are as long as they may be."""
@@ -175,8 +174,16 @@ class RemoteJudge:
         before, self._paid = self._paid, self._model.usage.money
         return self._paid - before
 
-    def _is_kept(self, task: Task, example: Example) -> bool:
-        return RemoteAnswering(self._model, task, self._sink).is_kept(example)
+    def _ask(self, answering: RemoteAnswering, task: Task, examples: Sequence[Example], limit: float) -> None:
+        """Get answers that are kept from then on, if they cannot cost more than the limit leaves."""
+        spent = self._model.usage.money
+        if spent + self.most_money(task, examples) > limit:
+            raise BudgetSpent(
+                f"{self._model.settings.model}: {len(examples)} more calls could cost more than is left of "
+                f"{limit:g} ({spent:.4g} is spent); answers so far are kept and cost nothing again: start "
+                "the same search with a higher --budget-money"
+            )
+        answering(examples)
 
 
 def check_words_only(task: Task, model: str) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from tuningfork.errors import PromptError
+from tuningfork.errors import MissingDependencyError, PromptError
 from tuningfork.tuning.text.registry import DEFAULT_STRATEGIES, TEXT_STRATEGIES, get_text_strategy
 
 
@@ -17,6 +17,14 @@ def test_every_strategy_cites_its_source_and_says_how_it_differs() -> None:
         text = " ".join((type(strategy).__doc__ or "").split())
         assert "https://arxiv.org/abs/" in text
         assert "Ours" in text or "ours" in text
+
+
+def test_a_missing_package_is_told_before_anything_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuningfork.tuning.text.registry.find_spec", lambda name: None)
+    assert get_text_strategy("edits").name == "edits"
+    for name, package in (("reflection", "gepa"), ("bayesian_instructions", "optuna")):
+        with pytest.raises(MissingDependencyError, match=rf"{package}.*pip install 'tuningfork\[search\]'"):
+            get_text_strategy(name)
 
 
 def test_an_unknown_name_is_told_with_the_closest_one() -> None:

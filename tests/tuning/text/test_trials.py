@@ -94,7 +94,7 @@ def test_seconds_are_never_exceeded_with_those_kept_for_choosing(kept: int) -> N
 
 @pytest.mark.parametrize("kept", [0, 10])
 def test_money_is_never_exceeded_with_that_kept_for_choosing(kept: int) -> None:
-    desk = Desk(by_length, num_rows=100, calls=10**6, money=20.0, options={"kept_calls": kept})
+    desk = Desk(by_length, num_rows=100, calls=10**6, money=20.0, options={"kept_paid_calls": kept})
     desk.scorer.money = 0.125
     trials = desk.trials()
     with pytest.raises(SearchEnded, match="money"):

@@ -37,6 +37,8 @@ class Reflection:
 
         best = trials.best.candidate
         rows = trials.rows.unseen(best.demonstrations, trials.rows.scored)
+        if not rows:
+            return
         adapter = _Adapter(trials, best.demonstrations, len(rows))
         # The package types its adapters by protocols whose parameters it leaves open.
         given: Any = adapter

@@ -2,7 +2,6 @@
 
 import math
 import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -55,9 +54,10 @@ class Trials:
         most_demonstrations: int = 8,
         labels: Sequence[str] = (),
         kept_calls: int = 0,
+        kept_paid_calls: int = 0,
         report: Callable[["Trials"], None] = lambda _: None,
     ) -> None:
-        """Set the desk; time and money that `kept_calls` more calls may take are left for them."""
+        """Set the desk; time for `kept_calls` more calls, and money for `kept_paid_calls`, are kept back."""
         self.rows = rows
         self.base = writer.base
         self.most_demonstrations = most_demonstrations
@@ -71,10 +71,13 @@ class Trials:
         self._budget = budget
         self._log = log
         self._kept_calls = kept_calls
+        self._kept_paid_calls = kept_paid_calls
         self._report = report
         self._found: dict[str, Trial] = {}
         self._charged: set[tuple[str, int]] = set()
         self._slowest = 0.0
+        self._dearest = 0.0
+        self._slowest_text = 0.0
         self._best: Trial | None = None
 
     def begin(self, strategy: str, *, seed: int) -> None:
@@ -129,14 +132,7 @@ class Trials:
         key = request.key(self._proposer.name, count, seed)
         texts = self._log.proposal(key)
         if texts is None:
-            self._budget.check(money=self._proposer.most_money(request, count))
-            started = time.monotonic()
-            try:
-                texts = tuple(self._proposer.propose(request, count, seed))
-            finally:
-                money = self._proposer.take_money()
-                self._budget.spend(money=money)
-            self._log.add_proposal(key, texts, seconds=time.monotonic() - started, money=money)
+            texts = self._written(key, request, count, seed)
         stripped = (text.strip() for text in texts)
         usable = (text for text in stripped if 0 < len(text) <= LONGEST_INSTRUCTION)
         return list(dict.fromkeys(usable))[:count]
@@ -224,20 +220,34 @@ class Trials:
         found = {row: score for row, score in kept.items() if score is not None}
         missing = [row for row in rows if row not in found]
         if missing:
-            self._check(candidate, missing)
+            most = self._scorer.most_money(candidate, missing)
+            self._check(seconds=self._slowest * len(missing), money=most)
             found |= self._asked(key, candidate, missing)
         charged = {(key, row) for row in rows} - self._charged
         self._charged |= charged
         self._budget.spend(len(charged))
         return found
 
-    def _check(self, candidate: TextCandidate, rows: Sequence[int]) -> None:
-        """Check that there is time and money for `rows`, and then for choosing."""
-        most = self._scorer.most_money(candidate, rows)
+    def _check(self, *, seconds: float, money: float) -> None:
+        """Check that there is so much time and money, and what is kept back besides."""
         self._budget.check(
-            seconds=self._slowest * (len(rows) + self._kept_calls),
-            money=most + most / len(rows) * self._kept_calls,
+            seconds=seconds + self._slowest * self._kept_calls,
+            money=money + self._dearest * self._kept_paid_calls,
         )
+
+    def _written(self, key: str, request: Request, count: int, seed: int) -> tuple[str, ...]:
+        self._check(seconds=self._slowest_text * count, money=self._proposer.most_money(request, count))
+        before = self._budget.seconds_spent
+        try:
+            texts = tuple(self._proposer.propose(request, count, seed))
+        finally:
+            # Also where it failed: what was answered was paid.
+            money = self._proposer.take_money()
+            self._budget.spend(money=money)
+        seconds = self._budget.seconds_spent - before
+        self._slowest_text = max(self._slowest_text, seconds / max(1, count))
+        self._log.add_proposal(key, texts, seconds=seconds, money=money)
+        return texts
 
     def _asked(self, key: str, candidate: TextCandidate, rows: Sequence[int]) -> dict[int, RowScore]:
         before = self._budget.seconds_spent
@@ -250,6 +260,7 @@ class Trials:
             self._budget.spend(money=money)
         seconds = self._budget.seconds_spent - before
         self._slowest = max(self._slowest, seconds / len(rows))
+        self._dearest = max(self._dearest, money / len(rows))
         by_key = {self.rows.keys[row]: score for row, score in zip(rows, scores, strict=True)}
         self._log.add_scores(key, by_key, seconds=seconds, money=money)
         return dict(zip(rows, scores, strict=True))
