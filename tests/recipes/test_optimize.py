@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,18 +68,26 @@ def test_it_is_a_run_that_answers_as_it_was_measured(task: Task, model: FrozenMo
     assert [row["source"] for row in written] == [example.source for example in rows.test]
 
 
+@pytest.mark.parametrize(("gain", "is_kept"), [(0.0, True), (1e-7, True), (0.01, False)])
 def test_ties_on_validation_keep_the_hand_written_prompt(
-    task: Task, model: FrozenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: Task,
+    model: FrozenModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gain: float,
+    is_kept: bool,
 ) -> None:
     evaluate = LocalJudge.evaluate
 
     def same(judge: LocalJudge, asked: Task, examples: Sequence[Example]) -> Evaluation:
-        return evaluate(judge, task, examples)
+        found = evaluate(judge, task, examples)
+        better = 0.0 if asked.prompt == task.prompt else gain
+        return replace(found, tempered_log_losses=tuple(x - better for x in found.tempered_log_losses))
 
     monkeypatch.setattr(LocalJudge, "evaluate", same)
     folder = optimize(task, search_options("x"), runs_folder=tmp_path, model=model)
-    assert folder.result.is_hand_written
-    assert folder.result.prompt == task.prompt
+    assert folder.result.is_hand_written == is_kept
+    assert (folder.result.prompt == task.prompt) == is_kept
     assert folder.result.verdict.difference == 0
 
 

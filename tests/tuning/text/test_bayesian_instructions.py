@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -54,9 +56,19 @@ def test_instructions_are_asked_for_from_examples_with_tips() -> None:
     assert all(given in texts for request in spy.asked for given, _ in request.examples)
 
 
-def test_a_lucky_mini_batch_is_weighed_by_the_hand_written_prompt() -> None:
-    # Rows alone decide, so no pair is better than another, whatever rows it was scored on.
-    trials = Desk(lambda c, row: NOISE[row], num_rows=NUM_ROWS, proposer=Versions()).search(
+def test_a_lucky_mini_batch_is_weighed_by_the_hand_written_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    tell = optuna.study.Study.tell
+
+    def noted(study: Any, trial: Any, value: Any = None, **options: Any) -> Any:
+        told.append(value)
+        return tell(study, trial, value, **options)
+
+    monkeypatch.setattr(optuna.study.Study, "tell", noted)
+    # Rows alone decide, so no pair gains anything, whatever rows it was scored on.
+    trials = Desk(lambda c, row: float(NOISE[row]), num_rows=NUM_ROWS, proposer=Versions()).search(
         BayesianInstructions()
     )
+    assert len(told) > 8
+    assert set(told) == {0.0}
     assert trials.best.candidate == trials.base
