@@ -12,6 +12,7 @@ import pytest
 from tests.commands import invoke, listing
 from tests.scripted_server import Asked, Reply, chat_reply, serving
 from tests.tiny_folder import TICKETS, write_rows
+from tuningfork.recipes.text_judges import LocalJudge
 
 QUICK = ("--budget-calls", "150", "--demonstrations", "2", "--finalists", "2", "--device", "cpu")
 
@@ -109,6 +110,21 @@ def test_words_for_a_model_behind_an_api(tmp_path: Path, monkeypatch: pytest.Mon
     assert completed.code == 0, completed.stderr
     assert "Nothing beat the hand-written prompt on validation" in completed.stdout
     assert "tuningfork library register runs/tickets-optimized-1/task.yaml" in completed.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rows(tmp_path / "tickets.jsonl", TICKETS)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalJudge, "evaluate", interrupted)
+    completed = invoke(tmp_path, "optimize", "tickets.jsonl", "--model", model, *QUICK, "--no-register")
+    assert completed.code == 130
+    assert "go on with: tuningfork optimize --resume runs/tickets-optimized-1" in completed.stderr
+    shown = invoke(tmp_path, "show", "runs/tickets-optimized-1")
+    assert shown.code == 1
+    assert "go on with: tuningfork optimize --resume runs/tickets-optimized-1" in shown.stderr
 
 
 def test_a_process_that_is_killed_goes_on_to_the_same_result(

@@ -1,11 +1,14 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.tuning.text.scripted_search import Desk, SpyProposer
+from tuningfork.errors import RemoteError
 from tuningfork.tuning.text.budget import SearchEnded
 from tuningfork.tuning.text.candidates import TextCandidate
 from tuningfork.tuning.text.proposers.request import Request
+from tuningfork.tuning.text.scoring import RowScore
 
 
 def by_length(candidate: TextCandidate, row: int) -> float:
@@ -122,6 +125,24 @@ def test_a_search_that_was_killed_goes_on_to_the_same_scores(tmp_path: Path) -> 
         assert run(resumed) == expected
         assert resumed.budget.calls_spent == whole.budget.calls_spent
         assert resumed.scorer.num_calls == whole.scorer.num_calls - killed.scorer.num_calls
+
+
+def test_what_was_paid_before_a_failure_counts_in_the_next_session(tmp_path: Path) -> None:
+    desk = Desk(by_length, money=100.0, path=tmp_path / "log")
+    desk.scorer.money = 0.5
+    score = desk.scorer.score
+
+    def fail(candidate: TextCandidate, rows: Sequence[int]) -> list[RowScore]:
+        score(candidate, rows)
+        raise RemoteError("gone")
+
+    desk.scorer.score = fail  # type: ignore[method-assign]
+    with pytest.raises(RemoteError, match="gone"):
+        _ = desk.trials().best
+    assert desk.budget.money_spent == 12.0
+    again = Desk(by_length, money=100.0, path=tmp_path / "log")
+    again.trials()
+    assert again.budget.money_spent == 12.0
 
 
 def test_proposals_are_asked_for_once_over_all_sessions(tmp_path: Path) -> None:

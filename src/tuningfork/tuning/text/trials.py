@@ -4,6 +4,8 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from tuningfork.tuning.text.budget import SearchBudget
 from tuningfork.tuning.text.candidates import PromptWriter, TextCandidate
@@ -12,6 +14,8 @@ from tuningfork.tuning.text.racing import Values, gain, rungs, survivors
 from tuningfork.tuning.text.scoring import RowScore, Scorer
 from tuningfork.tuning.text.search_log import SearchLog
 from tuningfork.tuning.text.training_rows import TrainingRows
+
+R = TypeVar("R")
 
 _ROWS_AT_ONCE = 32
 LONGEST_INSTRUCTION = 4000
@@ -235,30 +239,34 @@ class Trials:
             money=money + self._dearest * self._kept_paid_calls,
         )
 
-    def _written(self, key: str, request: Request, count: int, seed: int) -> tuple[str, ...]:
-        self._check(seconds=self._slowest_text * count, money=self._proposer.most_money(request, count))
+    def _paid(self, ask: Callable[[], R], take_money: Callable[[], float]) -> tuple[R, float, float]:
+        """What `ask` returns, and what it took: seconds, and money, which the budget is charged with."""
         before = self._budget.seconds_spent
         try:
-            texts = tuple(self._proposer.propose(request, count, seed))
-        finally:
-            # Also where it failed: what was answered was paid.
-            money = self._proposer.take_money()
+            found = ask()
+        except BaseException:
+            # What was answered until then was paid, and is known by the next session.
+            money = take_money()
             self._budget.spend(money=money)
-        seconds = self._budget.seconds_spent - before
+            self._log.add_spent(seconds=self._budget.seconds_spent - before, money=money)
+            raise
+        money = take_money()
+        self._budget.spend(money=money)
+        return found, self._budget.seconds_spent - before, money
+
+    def _written(self, key: str, request: Request, count: int, seed: int) -> tuple[str, ...]:
+        self._check(seconds=self._slowest_text * count, money=self._proposer.most_money(request, count))
+        propose = partial(self._proposer.propose, request, count, seed)
+        found, seconds, money = self._paid(propose, self._proposer.take_money)
+        texts = tuple(found)
         self._slowest_text = max(self._slowest_text, seconds / max(1, count))
         self._log.add_proposal(key, texts, seconds=seconds, money=money)
         return texts
 
     def _asked(self, key: str, candidate: TextCandidate, rows: Sequence[int]) -> dict[int, RowScore]:
-        before = self._budget.seconds_spent
         self._log.add_candidate(key, self._writer.task(candidate).prompt, self.strategy)
-        try:
-            scores = self._scorer.score(candidate, rows)
-        finally:
-            # Also where it failed: what was answered was paid.
-            money = self._scorer.take_money()
-            self._budget.spend(money=money)
-        seconds = self._budget.seconds_spent - before
+        score = partial(self._scorer.score, candidate, rows)
+        scores, seconds, money = self._paid(score, self._scorer.take_money)
         self._slowest = max(self._slowest, seconds / len(rows))
         self._dearest = max(self._dearest, money / len(rows))
         by_key = {self.rows.keys[row]: score for row, score in zip(rows, scores, strict=True)}
