@@ -29,9 +29,10 @@ def task(tasks: dict[str, Task]) -> Task:
 
 
 def scores_of(folder: OptimizationFolder) -> list[str]:
-    """The log without times."""
+    """What was scored and proposed, without times."""
     lines = [json.loads(line) for line in folder.log_path.read_text(encoding="utf-8").splitlines()]
-    return [json.dumps({k: v for k, v in line.items() if k != "seconds"}) for line in lines]
+    kept = [line for line in lines if line.keys() & {"candidate", "scores", "proposal"}]
+    return [json.dumps({k: v for k, v in line.items() if k != "seconds"}) for line in kept]
 
 
 def test_a_finished_search_says_what_it_chose_and_what_that_is_worth(
@@ -81,8 +82,12 @@ def test_ties_on_validation_keep_the_hand_written_prompt(
 
     def same(judge: LocalJudge, asked: Task, examples: Sequence[Example]) -> Evaluation:
         found = evaluate(judge, task, examples)
-        better = 0.0 if asked.prompt == task.prompt else gain
-        return replace(found, tempered_log_losses=tuple(x - better for x in found.tempered_log_losses))
+        if asked.prompt == task.prompt:
+            return found
+        # On training rows all others are better, so that validation decides.
+        better = [[share + 0.01 for share in shares] for shares in found.probabilities or ()]
+        losses = tuple(loss - gain for loss in found.tempered_log_losses)
+        return replace(found, probabilities=better, tempered_log_losses=losses)
 
     monkeypatch.setattr(LocalJudge, "evaluate", same)
     folder = optimize(task, search_options("x"), runs_folder=tmp_path, model=model)

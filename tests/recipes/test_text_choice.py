@@ -32,7 +32,7 @@ def test_too_few_calls_are_refused(calls: int) -> None:
         divide(search_options("x", budget_calls=calls), 32, 16)
 
 
-def test_the_best_of_each_strategy_come_first_then_the_others_by_gain() -> None:
+def test_the_best_of_each_strategy_come_first_then_others_that_gain() -> None:
     def trial(name: str, value: float, origin: str, *, is_complete: bool = True) -> Trial:
         return Trial(TextCandidate(name), {0: value, 1: value}, is_complete, origin)
 
@@ -47,6 +47,8 @@ def test_the_best_of_each_strategy_come_first_then_the_others_by_gain() -> None:
         trial("d", 0.4, "two"),
         lucky,
         trial("e", 0.6, "one"),
+        trial("worse", 0.05, "three"),
+        trial("same", 0.1, "four"),
     ]
     names = [each.candidate.instruction for each in finalists_of(history, base)]
-    assert names == ["c", "d", "e", "a", "lucky"]
+    assert names == ["c", "d", "e", "a"]

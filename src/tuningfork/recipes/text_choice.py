@@ -112,13 +112,14 @@ def judged_finalists(
 
 
 def finalists_of(history: Sequence[Trial], hand_written: Trial) -> list[Trial]:
-    """Those scored on all rows but the hand-written prompt: the best of each strategy, then the others.
+    """Those that beat the hand-written prompt on training rows: the best of each strategy, then the others.
 
-    Both by their gain over the hand-written prompt. What one strategy finds last is often much the same, and
-    then there would be little to choose from.
+    Both by their gain. What one strategy finds last is often much the same, and then there would be little to
+    choose from; and few validation rows would at times favour what training rows speak against.
     """
-    others = [t for t in history if t.is_complete and t.candidate != hand_written.candidate]
-    others.sort(key=lambda trial: -gain(trial.values, hand_written.values))
+    gains = {id(t): gain(t.values, hand_written.values) for t in history if t.is_complete}
+    others = [trial for trial in history if gains.get(id(trial), 0.0) > 0]
+    others.sort(key=lambda trial: -gains[id(trial)])
     leaders = list({trial.origin: trial for trial in reversed(others)}.values())
     leaders.sort(key=others.index)
     return [*leaders, *(trial for trial in others if trial not in leaders)]
