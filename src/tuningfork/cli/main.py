@@ -15,6 +15,7 @@ from tuningfork.cli import (
     init,
     instruct,
     judge,
+    optimize,
     predict,
     run,
     show,
@@ -60,6 +61,7 @@ def _options(
 for name, command in (
     ("init", init.init),
     ("tune", tune.tune),
+    ("optimize", optimize.optimize),
     ("tune-shared", tune_shared.tune_shared),
     ("compare", compare.compare),
     ("instruct", instruct.instruct),

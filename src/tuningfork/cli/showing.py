@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tuningfork.cli.comparing import show_comparison
+from tuningfork.cli.optimizing import show_search
 from tuningfork.cli.shared_tables import print_shared
 from tuningfork.cli.tables import method_name, print_candidates, print_predictions, print_result
 from tuningfork.library.comparison_folder import ComparisonFolder, is_comparison
+from tuningfork.library.optimization_folder import OptimizationFolder, is_optimization
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import PromptRecord, RunRecord, TuneResult
 
@@ -19,6 +21,8 @@ def show_folder(path: Path, *, answers: int, as_json: bool) -> None:
     """Print the run or the comparison at `path`."""
     if is_comparison(path):
         show_comparison(Console(), ComparisonFolder(path), as_json=as_json)
+    elif is_optimization(path):
+        show_search(Console(), OptimizationFolder.open(path), as_json=as_json)
     else:
         show_run(path, answers=answers, as_json=as_json)
 

@@ -58,7 +58,7 @@ class Lineage(Record):
     """Where a version comes from; every entry that is a hash can be followed."""
 
     origin: str
-    """`tune`, `compose`, `import`, `text` or whatever made it."""
+    """`tune`, `optimize`, `compose`, `import`, `text` or whatever made it."""
     run: str = ""
     """Where the run lay that made it."""
     data_hash: str = ""

@@ -182,7 +182,7 @@ class RunRecord(Record):
     """What a run is: written once, when it starts."""
 
     format: int = 1
-    origin: Literal["tune", "import", "compose", "shared", "text"] = "tune"
+    origin: Literal["tune", "import", "compose", "shared", "text", "optimize"] = "tune"
     """What made it; `text` stands for words that nothing was learned for."""
     created: str
     options: TuneOptions

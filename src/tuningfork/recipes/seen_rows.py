@@ -21,7 +21,7 @@ def seen_test_rows(folder: RunFolder, model: FrozenModel, test: Sequence[Example
     if record.composition is not None:
         counts = [_of_part(Path(part.run), model, test) for part in record.composition.parts]
         return None if None in counts else max(count for count in counts if count is not None)
-    if record.origin != "tune":
+    if record.origin not in ("tune", "optimize"):
         return None
     try:
         prepared = prepare(folder.task, model, record.options, NullSink())

@@ -63,7 +63,7 @@ class RemoteContestant:
         assert self._settings is not None, "what cannot be asked is left out"
         kept = self._settings.cache_folder or work / "remote"
         model = RemoteModel(replace(self._settings, cache_folder=kept), price=self._price)
-        answer = _Answering(model, arena.prepared.task, arena.sink)
+        answer = RemoteAnswering(model, arena.prepared.task, arena.sink)
         return Made(
             answers={arena.options.seed: answer},
             setting={"model": self._settings.model, "host": self._settings.host, "temperature": 0.0},
@@ -72,7 +72,7 @@ class RemoteContestant:
         )
 
 
-class _Answering:
+class RemoteAnswering:
     """Asks the model for rows, and scores what it says."""
 
     def __init__(self, model: RemoteModel, task: Task, sink: EventSink) -> None:
@@ -81,6 +81,15 @@ class _Answering:
         self._sink = sink
         room = task.max_new_tokens if task.labels is None else max(task.max_new_tokens, _LABEL_TOKENS)
         self._sampling = RemoteSampling(max_tokens=room)
+
+    @property
+    def most_tokens(self) -> int:
+        """The longest answer that is asked for."""
+        return self._sampling.max_tokens
+
+    def is_kept(self, example: Example) -> bool:
+        """Whether the answer to `example` is there already."""
+        return self._model.is_cached(chat_messages(self._task, example), self._sampling)
 
     def __call__(self, examples: Sequence[Example]) -> RemoteEvaluation:
         """Answer `examples`, each with at least one target."""

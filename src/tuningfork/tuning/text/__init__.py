@@ -1,0 +1,1 @@
+"""Text prompts under search: one strategy per file, one budget, one log."""

@@ -1,0 +1,1 @@
+"""Who writes instructions: rules, the local model, or a model behind an address."""
