@@ -105,6 +105,22 @@ def test_a_metric_of_ones_own_runs_where_it_is_trusted(
     assert "TUNINGFORK_TRUST_CODE" not in os.environ
 
 
+def test_a_key_in_place_of_its_name_is_neither_shown_nor_written(
+    folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "abcdef0123456789"
+    remote = ("--api-model", "m", "--api-base", "http://localhost:9/v1", "--api-key-env", key)
+    before = listing(folder)
+    completed = invoke(folder, "compare", "tickets", "--model", model, *QUICK, *remote)
+    assert completed.code == 1
+    assert key not in completed.stderr + completed.stdout
+    assert "no environment variable of the name that was given holds a key" in completed.stderr
+    assert listing(folder) == before
+    monkeypatch.setenv(key, "secret")
+    completed = invoke(folder, "compare", "tickets", "--model", model, *QUICK, *remote, "--dry-run")
+    assert completed.code == 0, completed.stderr
+
+
 def test_options_reach_the_comparison(folder: Path, model: Path) -> None:
     completed = invoke(
         folder, "compare", "tickets", "--model", model, "--json", *QUICK, "--budget", "500", "--runs", "mine",

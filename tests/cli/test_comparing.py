@@ -11,7 +11,9 @@ import pytest
 
 from tests.commands import call, invoke
 from tests.tiny_folder import TICKETS, write_rows
+from tuningfork.cli.comparing import _unfinished
 from tuningfork.errors import RunError
+from tuningfork.library.folder_lock import held
 
 SOFT = ("-c", "no_prompt", "-c", "few_shot", "-c", "soft_prompts", "--method", "prompt_tuning")
 QUICK = (*SOFT, "--max-steps", "4", "--validate-every", "2", "--seeds", "2")
@@ -68,6 +70,15 @@ def test_show_prints_it_again(place: Path) -> None:
     printed = json.loads(invoke(place, "show", "runs/tickets-comparison-1", "--json").stdout)
     path = place / "runs/tickets-comparison-1/comparison.json"
     assert printed["comparison"] == json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_only_what_nobody_works_on_is_named_after_an_interrupt(tmp_path: Path) -> None:
+    for name in ("mine", "another"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.json").write_text("{}", encoding="utf-8")
+    with held(tmp_path / "another"):
+        assert _unfinished(tmp_path) == {tmp_path / "mine"}
+    assert _unfinished(tmp_path) == {tmp_path / "mine", tmp_path / "another"}
 
 
 def test_a_finished_comparison_is_not_resumed(place: Path) -> None:

@@ -112,3 +112,11 @@ def test_equal_scores_stand_in_the_order_of_the_verdict(tmp_path: Path) -> None:
     shown = printed(tmp_path, TEXT, sized("large", 900), sized("small", 9))
     rows = [line.split()[0] for line in shown if "[0.12,0.99]" in line]
     assert rows == ["small", "large", "text"]
+
+
+def test_times_that_hold_waits_are_told(tmp_path: Path) -> None:
+    cost = COST.model_copy(update={"seconds": 90.0, "processor_seconds": 9.0})
+    shown = " ".join(
+        printed(tmp_path, TEXT, measured("LoRA", *SEEDS, **BOUNDS).model_copy(update={"cost": cost}))
+    )
+    assert "Times hold waits: LoRA worked 9.00 s of 1 min 30 s." in shown

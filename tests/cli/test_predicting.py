@@ -116,11 +116,14 @@ def test_a_share_without_a_check_is_refused(place: Path) -> None:
     assert "--fail-under says how many answers must pass --check; add it" in completed.stderr
 
 
-def test_a_terminal_is_not_told_what_to_do_by_an_answer(place: Path) -> None:
-    write_rows(place / "rows.jsonl", [{"message": "refund", "queue": "\x1b[31m"}])
+def test_a_terminal_is_not_told_what_to_do_by_a_reason(place: Path) -> None:
+    (place / "fails" / "own.py").write_text(
+        "def red(answer, known):\n    return False, '\\x1b[31mred'\n", encoding="utf-8"
+    )
     task = place / "fails" / "task.yaml"
-    text = task.read_text(encoding="utf-8").replace(FAILS, "assertions:\n- {equals: }\n")
+    text = task.read_text(encoding="utf-8").replace(FAILS, "assertions:\n- {custom: 'own:red'}\n")
     task.write_text(text, encoding="utf-8")
-    completed = invoke(place, "predict", "fails", "rows.jsonl", "--check", "-o", "out.jsonl")
-    assert "Failed    rows.jsonl line 1: " in completed.stderr
+    given = ("predict", "fails", "rows.jsonl", "--check", "-o", "out.jsonl", "--trust-code")
+    completed = invoke(place, *given)
+    assert "Failed    rows.jsonl line 1: \ufffd[31mred" in completed.stderr
     assert "\x1b" not in completed.stderr

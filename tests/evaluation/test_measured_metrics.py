@@ -53,6 +53,9 @@ def test_classification_is_seen_from_all_sides_but_its_own() -> None:
     assert all(one.low is not None and one.high is not None for one in found)
     assert all(one.low <= one.value <= one.high for one in found if one.low is not None and one.high)
     assert {one.note for one in found if one.name != "ece"} == {""}
+    losses = {one.name for one in found if one.higher_is_better is False}
+    assert losses == {"log_loss", "brier", "ece"}
+    assert {one.name for one in found if one.higher_is_better} == {"accuracy", "mcc"}
 
 
 def test_values_are_means_over_trainings() -> None:

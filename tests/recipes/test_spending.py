@@ -109,3 +109,16 @@ def test_a_damaged_account_is_told(tmp_path: Path) -> None:
     (tmp_path / "spent.json").write_text("{")
     with pytest.raises(RunError, match=r"spent\.json: cannot be read .* remove it"):
         seconds_spent(tmp_path)
+
+
+def test_a_peak_that_may_be_older_stays_one_over_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tuningfork.evaluation.cost._reset_peak", lambda _: False)
+        with Ledger(tmp_path, CPU) as first:
+            pass
+    assert first.spent.has_earlier_peak
+    with Ledger(tmp_path, CPU) as second:
+        pass
+    assert second.spent.has_earlier_peak

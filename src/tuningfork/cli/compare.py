@@ -25,6 +25,7 @@ from tuningfork.cli.remote_options import (
     MaxCallsOption,
     OtherApiBaseOption,
     OtherApiModelOption,
+    check_key_is_set,
 )
 from tuningfork.cli.tune import TRAINING, refuse_options_of_the_run, task_of
 from tuningfork.errors import TaskError
@@ -229,6 +230,7 @@ def _remote_of(given: dict[str, Any]) -> "RemoteOptions | None":
         raise TaskError("a model behind an API needs both --api-model and --api-base; give both, or neither")
     if model is None:
         return None
+    check_key_is_set(given["api_key_env"])
     return RemoteOptions(
         model=model,
         base_url=base,

@@ -11,6 +11,7 @@ from rich.console import Console
 from tuningfork.cli.comparison_tables import print_comparison
 from tuningfork.cli.interrupts import naming_how_to_resume
 from tuningfork.cli.progress import ProgressSink
+from tuningfork.cli.remote_options import check_key_is_set
 from tuningfork.library.comparison_folder import ComparisonFolder, ComparisonOptions, is_comparison
 from tuningfork.library.folder_lock import is_held
 from tuningfork.recipes import compare as recipe
@@ -45,6 +46,8 @@ def resume_comparison(path: Path, *, as_json: bool) -> None:
     """Go on with the comparison at `path` and print what it found."""
     console = Console(stderr=as_json)
     folder = ComparisonFolder.open(path)
+    if (remote := folder.plan.options.remote) is not None:
+        check_key_is_set(remote.key_variable)
     with naming_how_to_resume("tuningfork compare", lambda: [path]), ProgressSink(console) as sink:
         recipe.compare(folder.task, folder.plan.options, resume=folder, sink=sink)
     show_comparison(console, folder, as_json=as_json)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tuningfork.cli.tables import size
 from tuningfork.evaluation.comparison import TEXT_PROMPT, ComparisonRecord, ContestantRecord, DifferenceRecord
+from tuningfork.evaluation.cost_notes import cost_notes
 from tuningfork.evaluation.report.amounts import clock
 from tuningfork.evaluation.report.ranking import ranked
 from tuningfork.evaluation.statistics import Verdict
@@ -48,7 +49,7 @@ def print_comparison(console: Console, record: ComparisonRecord, folder: Compari
     for one in record.contestants:
         if one.status != "measured":
             console.print(Text(f"{one.status.capitalize()}: {one.name}: {one.reason}"))
-    for note in record.notes:
+    for note in (*record.notes, *cost_notes(record.contestants)):
         console.print(Text(note, style="dim"))
     console.print(f"{record.seconds:.0f} s in all.", style="dim", highlight=False)
     if record.curves:

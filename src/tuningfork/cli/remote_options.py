@@ -1,9 +1,12 @@
 """Options of commands that ask a model behind an OpenAI-compatible address."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from tuningfork.errors import RemoteError
 
 if TYPE_CHECKING:
     from tuningfork.models.remote_endpoint import RemoteSettings
@@ -42,6 +45,20 @@ PricesOption = Annotated[
     Path | None,
     _remote("--prices", help="Price table. Default: the file in TUNINGFORK_PRICES, or no prices."),
 ]
+
+
+def check_key_is_set(variable: str | None) -> None:
+    """Check that there is a key in the environment variable that was named, if one was.
+
+    Raises:
+        RemoteError: There is none. What was given is not repeated: it may be the key itself, and a
+            comparison would write it down.
+    """
+    if variable is not None and not os.environ.get(variable, "").strip():
+        raise RemoteError(
+            "--api-key-env: no environment variable of the name that was given holds a key (the name is not "
+            "shown, as it may be the key itself); set it with: export NAME=..., and give --api-key-env NAME"
+        )
 
 
 def remote_settings(

@@ -14,7 +14,6 @@ from tuningfork.evaluation.comparison import (
     SeedRecord,
     TestRow,
 )
-from tuningfork.evaluation.cost_notes import cost_notes
 from tuningfork.evaluation.evaluate import Evaluation
 from tuningfork.evaluation.measured_metrics import measured_metrics
 from tuningfork.evaluation.pooled_scores import row_values
@@ -66,7 +65,7 @@ def comparison_record(
         differences=judged.differences,
         curves=tuple(_curve_points(finished, curves, task, num_train, seed=tuning.seed)),
         headline=judged.headline,
-        notes=(*judged.notes, *cost_notes(contestants), *notes),
+        notes=(*judged.notes, *notes),
         environment=plan.run.environment,
         seconds=seconds,
     )

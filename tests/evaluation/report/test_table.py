@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.evaluation.report import records
 from tuningfork.evaluation.report.amounts import UNKNOWN
-from tuningfork.evaluation.report.ranking import ranked
+from tuningfork.evaluation.report.ranking import Ranked, ranked
 from tuningfork.evaluation.report.table import (
     COST_COLUMNS,
     FURTHER_COST_COLUMNS,
@@ -110,6 +112,16 @@ def test_the_subtitle_says_what_was_compared() -> None:
 def test_the_notes_say_how_the_figures_came_about(changes: dict[str, object], expected: str) -> None:
     notes = method_notes(RECORD.model_copy(update=changes), PRESENT)
     assert any(expected in note for note in notes), notes
+
+
+def test_times_that_hold_waits_are_told() -> None:
+    def busy(one: Ranked) -> Ranked:
+        cost = one.contestant.cost
+        changed = cost and cost.model_copy(update={"seconds": 90.0, "processor_seconds": 9.0})
+        return replace(one, contestant=one.contestant.model_copy(update={"cost": changed}))
+
+    notes = method_notes(RECORD, [busy(one) for one in PRESENT])
+    assert any(note.startswith("Times hold waits: TF-IDF") for note in notes)
 
 
 def test_the_facts_identify_the_comparison() -> None:

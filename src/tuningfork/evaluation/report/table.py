@@ -10,6 +10,7 @@ from tuningfork.evaluation.comparison import (
     CostRecord,
     DifferenceRecord,
 )
+from tuningfork.evaluation.cost_notes import cost_notes
 from tuningfork.evaluation.report.amounts import (
     UNKNOWN,
     count,
@@ -228,6 +229,7 @@ def method_notes(record: ComparisonRecord, present: list[Ranked]) -> list[str]:
         "Time to make is from choosing settings to the last of the seeds, one contestant after the other; "
         "peak memory is that of the whole process, the loaded model included."
     )
+    notes += cost_notes([one.contestant for one in present])
     if any(one.contestant.metrics for one in present):
         notes.append("Intervals of further metrics are for other rows, and not for other seeds.")
     return notes
