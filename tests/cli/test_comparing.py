@@ -108,18 +108,7 @@ def signalled(process: "subprocess.Popen[str]", when: Path, count: int, what: si
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_interrupted_comparison_says_how_to_go_on(model: Path, tmp_path: Path, jobs: str) -> None:
     write_rows(tmp_path / "tickets.jsonl", TICKETS)
-    long = (
-        "--max-steps",
-        "400",
-        "--validate-every",
-        "200",
-        "--seeds",
-        "2",
-        "--patience",
-        "0",
-        "--jobs",
-        jobs,
-    )
+    long = ("--max-steps", "400", "--validate-every", "200", "--seeds", "2", "--patience", "0")
     process = start(tmp_path, "tickets.jsonl", "--model", model, *SOFT, *long, "--jobs", jobs)
     checkpoints = tmp_path / "runs/tickets-comparison-1/work/prompt-tuning/checkpoints"
     error = signalled(process, checkpoints, 1, signal.SIGINT)
