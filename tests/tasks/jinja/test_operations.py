@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from jinja2 import StrictUndefined
 
+from tuningfork.tasks.jinja import operations
 from tuningfork.tasks.jinja.budget import Budget, Refused
 from tuningfork.tasks.jinja.operations import (
     as_text,
@@ -168,3 +169,13 @@ def test_what_is_no_number(do: Callable[[], Any], problem: str) -> None:
 
 def test_signs() -> None:
     assert (negate("neg", 2), negate("pos", -2.5)) == (-2, -2.5)
+
+
+def test_a_power_that_would_be_too_long_is_never_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(left: int, right: int) -> int:
+        raise AssertionError("was computed")
+
+    monkeypatch.setitem(operations._ARITHMETIC, "pow", fails)
+    for left in (3, -3, 2, 10**18):
+        with pytest.raises(Refused, match="64 bits"):
+            calculate(Budget(), "pow", left, 10**12)
