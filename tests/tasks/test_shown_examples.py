@@ -31,7 +31,7 @@ def test_examples_that_fit() -> None:
         ({"shown": [{"inputs": {"text": "x", "y": "z"}, "target": "good"}]}, "number 1 has text, y"),
         (
             {"prompt": "Hi", "inputs": (), "shown": [{"inputs": {"a": "x"}, "target": "good"}]},
-            "none, as the task is on conversations",
+            "a task on conversations has none",
         ),
     ],
 )

@@ -424,3 +424,18 @@ def test_conversations_and_words_to_tag_have_no_turns_of_their_own() -> None:
     for prompt in ("{{role:user}}Be kind.", "{{#demonstrations}}{{target}}{{/demonstrations}}Be kind."):
         with pytest.raises(TaskError, match=r"a task on conversations has no \{\{role:"):
             Task.model_validate(changed(ROUTING, **fields, prompt=prompt))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"template_language": "jinja2", "prompt": "Tag{% if message %}!{% endif %} {{ message }}"},
+        {"variables": {"message": "string"}},
+    ],
+)
+def test_words_to_tag_stand_in_a_simple_template(fields: dict[str, Any]) -> None:
+    tagging = {"type": "token_classification", "labels": ["O", "B-X"], "prompt": "Tag: {{message}}"}
+    given = {name: value for name, value in changed(ROUTING, **tagging).items() if name != "metric"}
+    assert Task.model_validate(given).has_tags
+    with pytest.raises(TaskError, match="words to tag stand in a simple template"):
+        Task.model_validate(given | fields)

@@ -43,11 +43,13 @@ def check_shown(
             if name not in (*inputs, TARGET):
                 hint = did_you_mean(name, [*inputs, TARGET])
                 raise TaskError(f"prompt: variable {{{{{name}}}}} of {{{{#{DEMONSTRATIONS}}}}}: {hint}")
+    if shown and not inputs:
+        raise TaskError("demonstrations: a task on conversations has none")
     for number, example in enumerate(shown, start=1):
         if set(example.inputs) != set(inputs):
             raise TaskError(
                 f"demonstrations: number {number} has {', '.join(example.inputs) or 'no inputs'}; expected "
-                f"{', '.join(inputs) or 'none, as the task is on conversations'}"
+                f"{', '.join(inputs)}"
             )
         if labels is not None and example.target not in labels:
             hint = did_you_mean(example.target, labels)

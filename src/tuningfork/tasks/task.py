@@ -164,6 +164,8 @@ class Task(BaseModel):
                 f"prompt: {{{{answer}}}} is the place of a label: a classification task on inputs has one at "
                 f"most, found {num_answers} in {'a conversation' if self.is_conversation else self.type}"
             )
+        if self.has_tags and (self.template_language != "simple" or self.variables):
+            raise TaskError("prompt: words to tag stand in a simple template, and are described no further")
         if (self.is_conversation or self.has_tags) and (
             self.template.has_turns or self.template.demonstrations
         ):

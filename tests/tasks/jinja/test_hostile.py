@@ -7,7 +7,8 @@ from tuningfork.tasks.jinja import budget
 from tuningfork.tasks.template import PromptTemplate
 from tuningfork.tasks.variables import VariableSpec
 
-SPECS = {"items": VariableSpec(type="json")}
+SPECS = {"items": VariableSpec(type="json"), "huge": VariableSpec(type="json")}
+HUGE = "[" + "9" * 4000 + ', "\\ud800", ' + "[" * 300 + "]" * 300 + "]"
 LONG = "word " * 100_000
 LISTED = "[" + ",".join(["1"] * 100_000) + "]"
 
@@ -125,6 +126,13 @@ HOSTILE = {
     "{{ text.split(' ', 10**18)|length }}{{ text.split('w', 10**18 * 9 + 10**18) }}": r"1,000,000 characters",
     "{{ ['a', 1]|sort }}": r"does not take",
     "{{ range(1, 2, 0) }}": r"a step of 0",
+    "{{ range(huge[0]) }}": r"more than 64 bits",
+    "{{ huge[0] / 3 }}{{ huge[0] * huge[0] }}": r"cannot count|64 bits",
+    "{{ huge[0]|float }}": r"what it does not take",
+    "{{ 'a' * huge[0] }}": TOO_MUCH,
+    "{{ huge[1] }}": r"half of a surrogate pair",
+    "{{ '\\ud800' }}": r"half of a surrogate pair",
+    "{{ huge[2] }}": r"lists that are more than 20 deep",
     "{{ range('a') }}": r"whole numbers",
     "{{ f(*items) }}": r"\* or \*\*",
     "{{ 1(2) }}": r"calls what is no macro",
@@ -142,8 +150,8 @@ def test_it_is_refused_in_one_line_within_the_budget(source: str, monkeypatch: p
 
     monkeypatch.setattr(budget.Budget, "__init__", remember)
     with pytest.raises((TaskError, DataError), match=HOSTILE[source]) as refused:
-        PromptTemplate(source, variables=("text", "items"), language="jinja2", specs=SPECS).render(
-            {"text": LONG, "items": LISTED}
+        PromptTemplate(source, variables=("text", "items", "huge"), language="jinja2", specs=SPECS).render(
+            {"text": LONG, "items": LISTED, "huge": HUGE}
         )
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 400

@@ -5,6 +5,7 @@ step, looks at no attribute of any Python object, and knows of each stretch of t
 value says it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ KNOWN = Known(FILTERS, TESTS, METHODS)
 """What templates may use."""
 
 Scope = dict[str, Any]
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class Evaluator:
 
     def _say(self, text: str, *, is_data: bool) -> None:
         self._budget.characters(len(text))
+        if not text.isascii() and _HALF_A_PAIR.search(text):
+            raise Refused("writes half of a surrogate pair, which is no character")
         if text:
             self._written.append(Written(text, is_data))
 

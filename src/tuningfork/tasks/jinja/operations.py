@@ -174,12 +174,10 @@ def number_range(budget: Budget, *bounds: object) -> list[int]:
     """
     if not 1 <= len(bounds) <= 3 or not all(isinstance(bound, int) for bound in bounds):
         raise Refused("gives range something else than one to three whole numbers")
-    start, stop, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+    whole = [int(checked_number(bound)) for bound in bounds]
+    start, stop, step = (0, *whole, 1) if len(whole) == 1 else (*whole, 1)[:3]
     if step == 0:
         raise Refused("gives range a step of 0")
-    assert isinstance(start, int)
-    assert isinstance(stop, int)
-    assert isinstance(step, int)
     budget.step(max(0, math.ceil((stop - start) / step)))
     return list(range(start, stop, step))
 
