@@ -271,12 +271,12 @@ def test_a_chat_model_is_asked_in_the_same_turns() -> None:
         ("assistant", "cash"),
         ("user", "Message: where is my card" + labels),
     ]
-    shown = [{"inputs": {"message": "coins"}, "target": "cash"}]
+    shown = [{"inputs": {"message": "coins"}, "target": "card_payment"}]
     block = chat_messages(task(BLOCK, demonstrations=shown), ROW)
     assert len(block) == 1
-    assert "coins => cash\n\nNow sort: where is my card" in block[0].content
+    assert "coins => card payment\n\nNow sort: where is my card" in block[0].content
     plain = chat_messages(task("Sort: {{message}}", demonstrations=shown), ROW)
-    assert [message.content for message in plain[:2]] == ["Sort: coins", "cash"]
+    assert [message.content for message in plain[:2]] == ["Sort: coins", "card payment"]
     assert plain[2].content == "Sort: where is my card" + labels
     typed = task("Sort: {{message}}", variables={"message": {"max_length": 3}})
     with pytest.raises(DataError, match=r"tickets\.csv line 7: variable message: has 16 characters"):
