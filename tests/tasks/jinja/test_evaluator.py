@@ -48,6 +48,7 @@ WHOLE = [
     "{% if yes %}{% set a = 1 %}{% endif %}{{ a }}",
     "{% macro f(x, y='d') %}[{{ x }}{{ y }}]{% endmacro %}{{ f(1) }}{{ f(1, 2) }}{{ f(y=3, x=4) }}",
     "{% macro f(x) %}{% if x %}{{ x }}{{ f(x - 1) }}{% endif %}{% endmacro %}{{ f(4) }}",
+    "{% macro f(x) %}{{ x }}{% endmacro %}{% for i in range(20) %}{{ f(i) }}{% endfor %}",
     "{% set g = 5 %}{% macro f() %}{{ g }}{{ text }}{% endmacro %}{% for g in [1] %}{{ f() }}{% endfor %}",
     "{{ 'a' if yes else 'b' }}{{ 'a' if not yes else 'b' }}",
     "{{ text[0] }}{{ text[-3:] }}{{ rows[-1].k }}{{ rows|length + n * 2 - 1 }}",
