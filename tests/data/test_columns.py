@@ -162,3 +162,11 @@ def test_a_target_column_beside_a_conversation_leaves_it_whole() -> None:
 def test_a_broken_conversation_is_named(turns: Any, message: str) -> None:
     with pytest.raises(DataError, match=rf"^t\.jsonl line 812: .*{message}"):
         to_example(row(messages=turns), CHAT)
+
+
+def test_a_column_that_may_be_missing_is_empty_where_it_is() -> None:
+    columns = ColumnMap(inputs={"text": "Text", "tone": "Tone"}, optional=frozenset({"tone"}))
+    assert to_example(row(Text="a"), columns).inputs == {"text": "a", "tone": ""}
+    assert to_example(row(Text="a", Tone="b"), columns).inputs == {"text": "a", "tone": "b"}
+    with pytest.raises(DataError, match="no column 'Text'"):
+        to_example(row(Tone="b"), columns)

@@ -12,6 +12,7 @@ from tuningfork.library.run_folder import RunFolder
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.loaded_run import LoadedRun, load_run
 from tuningfork.tasks.task import Task
+from tuningfork.tasks.variables import VariableSpec
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +113,19 @@ def test_damaged_prompt_is_named(finished: RunFolder, tmp_path: Path) -> None:
     (run / "prompt.safetensors").write_bytes(whole[:-10])
     with pytest.raises(FormatError, match=r"prompt\.safetensors: truncated or not a safetensors file"):
         load_run(run)
+
+
+def test_a_variable_with_a_default_may_be_left_out(
+    finished: RunFolder, tasks: dict[str, Task], model: FrozenModel, tmp_path: Path
+) -> None:
+    task = tasks["classification"]
+    data = task.data.model_copy(update={"inputs": {"message": "message", "channel": "channel"}})
+    specs = {"channel": VariableSpec(values=["mail", "phone"], default="mail")}
+    both = task.model_copy(update={"data": data, "prompt": task.prompt + " {{channel}}", "variables": specs})
+    loaded = run_of(finished, both, model, tmp_path)
+    assert loaded.answer({"message": "a"}) == loaded.answer({"message": "a", "channel": "mail"})
+    with pytest.raises(DataError, match="variable channel: expected one of mail, phone, found 'fax'"):
+        loaded.answer({"message": "a", "channel": "fax"})
+    rows = write_rows(tmp_path / "rows.jsonl", [{"message": "a"}, {"message": "a", "channel": "mail"}])
+    first, second = (json.loads(line)["prediction"] for line in loaded.predict_file(str(rows)))
+    assert first == second

@@ -11,6 +11,7 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import prepare
 from tuningfork.recipes.task_file import find_task
 from tuningfork.tasks.task import Task
+from tuningfork.tasks.variables import VariableSpec
 
 
 @pytest.mark.parametrize("kind", ROWS)
@@ -125,3 +126,19 @@ def test_own_test_set_may_be_one_row_but_not_the_training_rows(
     assert len(prepared.rows) == len(REPLIES) - 1
     assert any(message.startswith(f"Leak      {test} line 1 has the input of ") for message in sink.messages)
     assert "Left out  1 training rows whose input is also in the test set" in sink.messages
+
+
+def test_a_row_that_is_not_what_a_variable_may_be_is_named_with_its_line_or_skipped(
+    tmp_path: Path, tasks: dict[str, Task], model: FrozenModel, sink: RecordingSink
+) -> None:
+    source = write_rows(tmp_path / "rows.jsonl", [*TICKETS, {"message": "x" * 99, "queue": "billing"}])
+    data = tasks["classification"].data.model_copy(update={"train": str(source)})
+    limited = {"message": VariableSpec(max_length=90)}
+    task = tasks["classification"].model_copy(update={"data": data, "variables": limited})
+    with pytest.raises(
+        DataError, match=r"rows\.jsonl:25: variable message: has 99 characters, expected at most 90; c"
+    ):
+        prepare(task, model, TuneOptions(), RecordingSink())
+    prepared = prepare(task, model, TuneOptions(skip_bad_rows=True), sink)
+    assert len(prepared.rows) + len(prepared.test) == len(TICKETS)
+    assert any("Skipped" in message and "rows.jsonl:25" in message for message in sink.messages)

@@ -135,3 +135,15 @@ def test_jinja_is_refused_or_plain_text(library: Library, registry: SmallRegistr
 def test_names_that_are_none_are_refused_before_anything_is_asked(library: Library) -> None:
     with pytest.raises(LibraryError, match="a prompt's name has small letters"):
         pull_prompt(library, SmallRegistry(), "x", "1", author="ann", name="No Name")
+
+
+def test_words_from_elsewhere_are_no_jinja_even_if_those_here_are(library: Library, tmp_path: Path) -> None:
+    ours = TICKETS.model_copy(
+        update={"prompt": "{% if text %}{{ text|upper }}{% endif %}", "template_language": "jinja2"}
+    )
+    register_text(library, ours, author="ann", name="tickets")
+    registry = SmallRegistry()
+    registry.put("tickets", "Which? {{text}}")
+    pulled = pull_prompt(library, registry, "tickets", "1", author="ann")
+    assert pulled.version is not None
+    assert pulled.version.content.contract.template_language == "simple"

@@ -10,6 +10,7 @@ from tuningfork import __version__
 from tuningfork.errors import LibraryError, RunError
 from tuningfork.library.canonical import hash_bytes
 from tuningfork.library.contents import Figure
+from tuningfork.library.exchange.foreign import check_content
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.store import Library
 from tuningfork.models.frozen import FrozenModel
@@ -20,6 +21,7 @@ from tuningfork.recipes.register import (
     version_of_run,
 )
 from tuningfork.tasks.task import Task
+from tuningfork.tasks.variables import VariableSpec
 
 
 @pytest.fixture
@@ -206,3 +208,22 @@ def test_files_of_several_prompts_that_answer_together(
     tensors = {"prompt.safetensors", "prompt-2.safetensors", "prompt-3.safetensors"}
     assert tensors <= set(prepared.files)
     assert prepared.content.kind == "soft"
+
+
+def test_a_contract_says_what_variables_may_be_and_in_which_language(
+    library: Library, tasks: dict[str, Task]
+) -> None:
+    plain = register_text(library, tasks["generation"], author="ann").content.contract
+    assert (plain.template_language, plain.variable_types) == ("simple", {})
+    task = tasks["generation"].model_copy(
+        update={
+            "prompt": "Reply to {{ message|upper }}",
+            "template_language": "jinja2",
+            "variables": {"message": VariableSpec(max_length=200, default="nothing")},
+        }
+    )
+    made = register_text(library, task, author="ann", name="typed").content
+    assert (made.text, made.contract.template_language) == ("Reply to {{ message|upper }}", "jinja2")
+    assert made.contract.variables == ("message",)
+    assert made.contract.variable_types == {"message": {"max_length": 200, "default": "nothing"}}
+    check_content(made)

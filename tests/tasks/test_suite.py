@@ -6,6 +6,7 @@ from tuningfork.data.example import Example, Message
 from tuningfork.errors import SuiteError
 from tuningfork.tasks.suite import Case, Price, Suite, split_tags
 from tuningfork.tasks.task import Task
+from tuningfork.tasks.variables import VariableSpec
 
 INPUTS = Task(
     name="tickets",
@@ -74,3 +75,10 @@ def test_a_price_is_for_a_million_tokens() -> None:
 def test_tags_stand_between_commas_or_semicolons() -> None:
     assert split_tags(" a, b c;d,, ") == ("a", "b c", "d")
     assert split_tags("") == ()
+
+
+def test_a_case_may_leave_out_what_has_a_default() -> None:
+    task = INPUTS.model_copy(update={"variables": {"tone": VariableSpec(default="warm")}})
+    assert Case("a", "f:3", {"text": "x"}).example(task).inputs == {"text": "x"}
+    with pytest.raises(SuiteError, match="no value for text"):
+        Case("a", "f:3", {"tone": "x"}).example(task)

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from tuningfork.errors import TaskError
 from tuningfork.tasks.custom_metrics import trusting_code
+from tuningfork.tasks.shown_examples import ShownExample
 from tuningfork.tasks.task import Task, load_task, save_task, task_hash
 from tuningfork.tasks.template import escape
+from tuningfork.tasks.variables import VariableSpec
 
 ROUTING: dict[str, Any] = {
     "name": "ticket routing",
@@ -347,3 +349,93 @@ def test_assertions_come_back_from_a_file_with_what_their_files_say(file: Path) 
 def test_assertions_that_cannot_be_read_are_refused(text: str, message: str, file: Path) -> None:
     with pytest.raises(TaskError, match=message):
         load_text(file, f"{ROUTING_YAML}{text}\n")
+
+
+TEMPLATED_YAML = """\
+template_language: jinja2
+partials: {rules: {file: rules.txt}, closing: "One word."}
+variables:
+  message: {type: string, max_length: 500}
+demonstrations:
+  - {inputs: {message: I was charged twice}, target: "0"}
+"""
+
+
+def test_what_a_template_needs_comes_back_from_a_file_that_is_whole(file: Path) -> None:
+    (file.parent / "rules.txt").write_text("Be quick. {{> closing}}\n", encoding="utf-8")
+    begin, end = ROUTING_YAML.index("prompt:"), ROUTING_YAML.index("labels:")
+    prompt = "prompt: '{{> rules}} {% if message %}{{ message }}{% endif %}'\n"
+    task = load_text(file, ROUTING_YAML[:begin] + prompt + ROUTING_YAML[end:] + TEMPLATED_YAML)
+    assert task.prompt == "Be quick. One word. {% if message %}{{ message }}{% endif %}"
+    assert task.variables["message"].max_length == 500
+    assert task.shown_examples[0].targets == ("0",)
+    elsewhere = file.parent / "run" / "task.yaml"
+    elsewhere.parent.mkdir()
+    save_task(task, elsewhere)
+    assert "rules" not in elsewhere.read_text(encoding="utf-8")
+    loaded = load_task(elsewhere)
+    assert (loaded.prompt, loaded.variables, loaded.demonstrations, loaded.template_language) == (
+        task.prompt,
+        task.variables,
+        task.demonstrations,
+        "jinja2",
+    )
+    assert task_hash(loaded) == task_hash(task)
+
+
+def test_a_task_without_them_keeps_its_hash_and_its_file(file: Path) -> None:
+    task = load_text(file, ROUTING_YAML)
+    save_task(task, file)
+    written = file.read_text(encoding="utf-8")
+    assert not any(name in written for name in ("template_language", "variables:", "demonstrations"))
+    for fields in (
+        {"template_language": "jinja2"},
+        {"variables": {"message": VariableSpec(max_length=9)}},
+        {"demonstrations": [ShownExample(inputs={"message": "x"}, target="0")]},
+    ):
+        assert task_hash(task.model_copy(update=fields)) != task_hash(task)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("variables: {mesage: integer}", r"variables: mesage is not in data\.inputs: did you mean 'message'"),
+        (
+            "variables: {message: {typ: integer}}",
+            r"variables\.message\.typ: unknown field: did you mean 'type'",
+        ),
+        ("variables: {message: float}", r"variables\.message\.type: input should be 'string', 'integer'"),
+        ("variables: {message: {type: integer, default: x}}", "default: expected a whole number"),
+        ("template_language: mustache", r"template_language: input should be 'simple' or 'jinja2'"),
+        ("demonstrations: [{inputs: {message: a}}]", r"demonstrations\.0\.target: this field is required"),
+        ("demonstrations: [{inputs: {message: a}, target: z}]", "number 1 has the target 'z', no label"),
+        ("partials: [a]", r"partials: expected texts by name"),
+        ("partials: {a: {file: ../a.txt}}", r"partials\.a: file: \.\./a\.txt leads out"),
+    ],
+)
+def test_what_templates_need_is_checked(text: str, message: str, file: Path) -> None:
+    with pytest.raises(TaskError, match=message):
+        load_text(file, f"{ROUTING_YAML}{text}\n")
+
+
+def test_conversations_and_words_to_tag_have_no_turns_of_their_own() -> None:
+    data = {"train": "chats.jsonl", "messages": "messages"}
+    fields = {"type": "generation", "metric": "chrf", "labels": None, "data": data}
+    for prompt in ("{{role:user}}Be kind.", "{{#demonstrations}}{{target}}{{/demonstrations}}Be kind."):
+        with pytest.raises(TaskError, match=r"a task on conversations has no \{\{role:"):
+            Task.model_validate(changed(ROUTING, **fields, prompt=prompt))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"template_language": "jinja2", "prompt": "Tag{% if message %}!{% endif %} {{ message }}"},
+        {"variables": {"message": "string"}},
+    ],
+)
+def test_words_to_tag_stand_in_a_simple_template(fields: dict[str, Any]) -> None:
+    tagging = {"type": "token_classification", "labels": ["O", "B-X"], "prompt": "Tag: {{message}}"}
+    given = {name: value for name, value in changed(ROUTING, **tagging).items() if name != "metric"}
+    assert Task.model_validate(given).has_tags
+    with pytest.raises(TaskError, match="words to tag stand in a simple template"):
+        Task.model_validate(given | fields)

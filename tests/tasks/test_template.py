@@ -2,8 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuningfork.errors import TaskError
+from tuningfork.errors import DataError, TaskError
+from tuningfork.tasks.segments import Quoted
 from tuningfork.tasks.template import Answer, Literal, PromptTemplate, Segment, SoftTokens, Variable, escape
+from tuningfork.tasks.template_reading import TemplateLanguage
+from tuningfork.tasks.variables import VariableSpec
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True).filter(lambda name: name != "answer")
 TRICKY_TEXT = st.text(alphabet=st.sampled_from(["\\", "{", "}", "a", " ", "\n", "é"]), max_size=12)
@@ -11,6 +14,24 @@ PLACES = st.integers(1, 1000).map(SoftTokens)
 SEGMENTS = st.lists(
     st.one_of(TRICKY_TEXT.map(Literal), NAMES.map(Variable), PLACES, st.just(Answer())), max_size=8
 )
+
+# What are no names to Jinja.
+KEYWORDS = {
+    "if",
+    "in",
+    "is",
+    "or",
+    "not",
+    "and",
+    "else",
+    "true",
+    "false",
+    "none",
+    "True",
+    "False",
+    "None",
+    "range",
+}
 
 
 def joined(segments: list[Segment]) -> list[Segment]:
@@ -77,7 +98,7 @@ def test_values_are_never_expanded(segments: list[Segment], values: dict[str, st
     expected = "".join(
         s.text if isinstance(s, Literal) else complete[s.name]
         for s in template.words().segments
-        if not isinstance(s, SoftTokens | Answer)
+        if isinstance(s, Literal | Variable)
     )
     assert template.render(complete) == expected
 
@@ -173,3 +194,105 @@ def test_a_place_of_the_answer_at_the_end_says_nothing_to_a_model_that_continues
             TaskError, match=r"\{\{answer\}\} must stand at the end: this model continues text"
         ):
             PromptTemplate(text).without_answer()
+
+
+def test_values_are_typed_checked_and_completed_before_they_are_said() -> None:
+    specs = {"n": VariableSpec(type="integer", default=2), "text": VariableSpec(max_length=5)}
+    template = PromptTemplate("{{text}} {{n}}", specs=specs)
+    assert template.render({"text": "a"}) == "a 2"
+    assert template.is_optional("n")
+    assert not template.is_optional("text")
+    with pytest.raises(DataError, match="variable text: has 6 characters"):
+        template.render({"text": "longer"})
+    with pytest.raises(TaskError, match=r"uses \{\{text\}\}, which has no value"):
+        template.render({"n": "1"})
+
+
+def test_a_template_in_jinja_is_filled_within_its_budget() -> None:
+    template = PromptTemplate(
+        "{% set long = n > 3 %}\n{% if long %}Many{% else %}Few{% endif %}: {{ text|upper }}, {{ n }}",
+        language="jinja2",
+        specs={"n": VariableSpec(type="integer")},
+    )
+    assert template.variables == ("n", "text")
+    assert template.render({"n": "010", "text": "{{ n }}"}) == "Many: {{ N }}, 010"
+    with pytest.raises(DataError, match="prompt line 1: the template takes more than 10,000 steps"):
+        PromptTemplate("{% for c in a %}x{% endfor %}", language="jinja2").render({"a": "b" * 20_000})
+
+
+def test_what_values_say_is_apart_from_what_the_template_says() -> None:
+    template = PromptTemplate(
+        "<s>{% if a %}<s>{{ a }}{% endif %}{{ a|lower }}{{soft:2}}{{ a }}", language="jinja2"
+    )
+    assert template.filled({"a": "<S>"}) == [
+        (Literal("<s>"),),
+        (Literal("<s>"), Quoted("<S>")),
+        (Quoted("<s>"),),
+        (SoftTokens(2),),
+        (Quoted("<S>"),),
+    ]
+
+
+def test_a_block_is_said_for_each_demonstration() -> None:
+    template = PromptTemplate(
+        "Sort.\n{{#demonstrations}}\n{{text}}: {{target}}\n{{/demonstrations}}\nNow {{text}}"
+    )
+    assert template.variables == ("text",)
+    assert template.render({"text": "x"}) == "Sort.\nNow x"
+    shown = template.showing([{"text": "{{text}}", "target": "<s>"}, {"text": "b", "target": "c"}])
+    assert shown.demonstrations is None
+    assert shown.segments[1:3] == (Quoted("{{text}}"), Literal(": "))
+    assert shown.render({"text": "x"}) == "Sort.\n{{text}}: <s>\nb: c\nNow x"
+    with pytest.raises(TaskError, match=r"uses \{\{target\}\}, which has no value"):
+        template.showing([{"text": "a"}])
+
+
+def test_a_block_in_jinja_works_out_each_demonstration_by_itself() -> None:
+    template = PromptTemplate(
+        "{{#demonstrations}}{% set t = text|upper %}{{ t }}{% if target == 'a' %}!{% endif %};"
+        "{{/demonstrations}}"
+        "Now {{text}}",
+        language="jinja2",
+    )
+    shown = template.showing([{"text": "x", "target": "a"}, {"text": "y", "target": "b"}])
+    assert shown.render({"text": "z"}) == "X!;Y;Now z"
+
+
+def test_turns_are_said_apart() -> None:
+    template = PromptTemplate(
+        "{{role:system}} Sort. {{role:user}} a {{role:assistant}} b {{role:user}} {{text}}"
+    )
+    assert template.has_turns
+    assert template.said_turns({"text": " x "}) == [
+        ("system", "Sort."),
+        ("user", "a"),
+        ("assistant", "b"),
+        ("user", " x "),
+    ]
+    assert PromptTemplate("{{text}}!").said_turns({"text": "x"}) == [("user", "x!")]
+    assert template.render({"text": "x"}) == "Sort.\n\na\n\nb\n\nx"
+
+
+def test_other_segments_keep_what_else_a_template_is() -> None:
+    template = PromptTemplate(
+        "{{ a|upper }}{{soft:1}} {{ b }}", language="jinja2", specs={"b": VariableSpec()}
+    )
+    words = template.words()
+    assert words.num_virtual_tokens == 0
+    assert words.render({"a": "x", "b": "y"}) == "X y"
+    assert words.specs == template.specs
+    with pytest.raises(TypeError, match="Computed is not written back as text"):
+        PromptTemplate.from_segments(template.segments)
+
+
+@given(SEGMENTS, st.sampled_from(["simple", "jinja2"]))
+def test_both_languages_fill_variables_alike(segments: list[Segment], language: TemplateLanguage) -> None:
+    plain = [s for s in segments if not (isinstance(s, Literal) and set(s.text) & set("{}\\\n"))]
+    text = PromptTemplate.from_segments(plain).text
+    names = [s.name for s in plain if isinstance(s, Variable) and s.name not in KEYWORDS]
+    if len(names) != sum(isinstance(s, Variable) for s in plain):
+        return
+    template = PromptTemplate(text, variables=names, language=language)
+    values = {name: "{{" + name + "}}{% x" for name in names}
+    assert template == PromptTemplate(text, variables=names)
+    assert template.render(values) == PromptTemplate(text, variables=names).render(values)

@@ -37,6 +37,8 @@ class ColumnMap:
     """A list in the target column is one JSON answer, even `[]`, rather than several references."""
     has_tags: bool = False
     """The input columns hold words, and the target column a list with a tag for each of them."""
+    optional: frozenset[str] = frozenset()
+    """Template variables whose column a row may lack; their text is then empty."""
     explanation: str = ""
     """One sentence on how the columns were guessed; empty if they were named."""
 
@@ -60,7 +62,9 @@ def to_example(row: RawRow, columns: ColumnMap, *, needs_target: bool = True) ->
     if columns.has_tags:
         return _tagged_example(row, columns, needs_target=needs_target)
     inputs = {
-        variable: _as_text(_value(row, column, "input"), row, column)
+        variable: ""
+        if variable in columns.optional and column not in row.values
+        else _as_text(_value(row, column, "input"), row, column)
         for variable, column in columns.inputs.items()
     }
     targets: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from tuningfork.errors import LibraryError
 from tuningfork.library.canonical import hash_value
@@ -23,6 +23,20 @@ class Contract(Record):
     """Answers that are possible, where they are listed."""
     output_schema: dict[str, Any] | None = None
     max_new_tokens: int = 64
+    template_language: str = "simple"
+    """That the words are written in."""
+    variable_types: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What variables may be, where the task says it: type, values, max_length, default."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A contract without them is written, and hashed, as it was before there were any.
+        written: dict[str, Any] = handler(self)
+        if self.template_language == "simple":
+            written.pop("template_language", None)
+        if not self.variable_types:
+            written.pop("variable_types", None)
+        return written
 
 
 class Figure(Record):

@@ -92,7 +92,8 @@ class LoadedRun:
                     "give a value for each: --input name=value"
                 )
             return self._read({variables[0]: inputs})
-        missing = [name for name in variables if name not in inputs]
+        template = self.task.template
+        missing = [name for name in variables if name not in inputs and not template.is_optional(name)]
         unknown = [name for name in inputs if name not in variables]
         if missing or unknown:
             raise DataError(

@@ -159,6 +159,8 @@ def _checked(
         examples = _with_known_tags(loaded.examples, renderer, options, sink)
     else:
         examples = _with_known_labels(loaded.examples, task, options, sink)
+    if task.variables or task.template_language != "simple":
+        examples = _with_fitting_values(examples, renderer, options, sink)
     _check_lengths(examples, renderer, model, task, options)
     report = check_examples(
         examples,
@@ -236,6 +238,19 @@ def _with_known_labels(
     }
     remedy = "correct the row, or add the label to the task file"
     return _without(unknown, examples, remedy, options, sink)
+
+
+def _with_fitting_values(
+    examples: Sequence[Example], renderer: RowRenderer, options: TuneOptions, sink: EventSink
+) -> Sequence[Example]:
+    unusable = {}
+    for position, example in enumerate(examples):
+        try:
+            renderer.row_ids(example)
+        except DataError as error:
+            unusable[position] = str(error)
+    remedy = "correct the row, or what the task file says of the variable"
+    return _without(unusable, examples, remedy, options, sink)
 
 
 def _with_known_tags(

@@ -95,7 +95,8 @@ def _known(versions: list[VersionRecord], pulled: Pulled) -> VersionRecord | Non
     for version in reversed(versions):
         if _place_of(version) == (pulled.origin.kind, pulled.origin.place, pulled.origin.reference):
             return version
-        if version.content_hash == pulled.origin.content_hash and _words_of(version) == pulled.words.template:
+        is_its_content = version.content_hash == pulled.origin.content_hash
+        if is_its_content and _words_of(version) == pulled.words.template:
             return version
     return None
 
@@ -116,8 +117,11 @@ def _place_of(version: VersionRecord) -> tuple[str, str, str]:
     return ("", "", "") if imported is None else (imported.kind, imported.place, imported.reference)
 
 
-def _words_of(version: VersionRecord) -> PromptTemplate:
+def _words_of(version: VersionRecord) -> PromptTemplate | None:
+    """Its words as another registry may have them; None for a template that it could not have been given."""
     content = version.content
+    if content.contract.template_language != "simple":
+        return None
     return PromptTemplate(content.text, variables=content.contract.variables).without_answer()
 
 
@@ -141,7 +145,7 @@ def _task_for(pulled: Pulled, name: str, task: Task | None) -> Task:
     else:
         fields = {field: getattr(task, field) for field in task.model_fields_set}
     try:
-        return Task(**(fields | {"prompt": template.text}))
+        return Task(**(fields | {"prompt": template.text, "template_language": "simple"}))
     except (TaskError, ValidationError) as error:
         raise FormatError(
             f"{pulled.origin.reference}: its words do not fit the task of {name}: {_in_short(error)}; give "

@@ -215,6 +215,10 @@ def _content(task: Task, kind: Kind, files: Mapping[str, bytes]) -> Content:
         labels=tuple(task.labels or ()),
         output_schema=task.output_schema,
         max_new_tokens=task.max_new_tokens,
+        template_language=task.template_language,
+        variable_types={
+            name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in task.variables.items()
+        },
     )
     return Content(
         kind=kind,

@@ -31,6 +31,7 @@ def columns_of(task: Task) -> ColumnMap:
         messages=task.data.messages,
         is_json_target=task.type == "extraction",
         has_tags=task.has_tags,
+        optional=frozenset(name for name, spec in task.variables.items() if spec.default is not None),
     )
 
 

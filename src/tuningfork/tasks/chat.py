@@ -3,6 +3,7 @@
 from tuningfork.data.example import Example, Message
 from tuningfork.data.rows import describe_place
 from tuningfork.errors import DataError, TaskError
+from tuningfork.tasks.segments import TARGET
 from tuningfork.tasks.task import Task
 
 
@@ -18,7 +19,9 @@ def why_no_chat(task: Task) -> str | None:
 
 
 def chat_messages(task: Task, example: Example) -> list[Message]:
-    """Return what a chat model is asked for `example`: the text prompt as it stands, in one user turn.
+    """Return what a chat model is asked for `example`: the text prompt as it stands, in its turns.
+
+    Examples that the task shows, and its prompt has no block for, are earlier turns.
 
     In a conversation the prompt is the system turn, and system messages of the data stand on top of the first
     user turn. Labels are asked for by their words, behind everything else, as such a model cannot be held to
@@ -26,13 +29,13 @@ def chat_messages(task: Task, example: Example) -> list[Message]:
 
     Raises:
         TaskError: A variable has no value, or `why_no_chat` says why this task cannot be asked.
-        DataError: A conversation has no messages, or does not go from a user's turn to one before the answer.
+        DataError: A value is not what its variable may be; or a conversation has no messages, or does not
+            go from a user's turn to one before the answer.
     """
     if (reason := why_no_chat(task)) is not None:
         raise TaskError(f"task {task.name}: {reason}")
     if not task.is_conversation:
-        prompt = task.template.without_answer().render(example.inputs)
-        return [Message("user", _asking_for_labels(task, prompt))]
+        return _prompt_messages(task, example)
     messages = list(example.messages)
     on_top: list[str] = []
     while messages and messages[0].role == "system":
@@ -47,6 +50,28 @@ def chat_messages(task: Task, example: Example) -> list[Message]:
     first = Message("user", "\n\n".join([*on_top, messages[0].content]))
     instruction = _asking_for_labels(task, task.template.render({}))
     return [Message("system", instruction), first, *messages[1:]]
+
+
+def _prompt_messages(task: Task, example: Example) -> list[Message]:
+    template = task.template.without_answer()
+    shown = [(dict(one.inputs), _words_of(task, one.targets[0])) for one in task.shown_examples]
+    if template.demonstrations is not None:
+        template = template.showing({**inputs, TARGET: answer} for inputs, answer in shown)
+        shown = []
+    try:
+        *on_top, (_, asked) = template.said_turns(example.inputs)
+    except DataError as error:
+        raise DataError(
+            f"{describe_place(example.source)}: {error}" if example.source else str(error)
+        ) from None
+    messages = [Message(role, text) for role, text in on_top]
+    for inputs, answer in shown:
+        messages += [Message("user", template.said_turns(inputs)[-1][1]), Message("assistant", answer)]
+    return [*messages, Message("user", _asking_for_labels(task, asked))]
+
+
+def _words_of(task: Task, target: str) -> str:
+    return target if task.labels is None else task.labels[target]
 
 
 def _asking_for_labels(task: Task, prompt: str) -> str:

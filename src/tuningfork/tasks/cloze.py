@@ -64,7 +64,7 @@ def tightened(template: PromptTemplate, tokenizer: "PreTrainedTokenizerBase") ->
             segments[index - 1] = Literal(before[0].text.rstrip())
         if behind_mask and behind and isinstance(behind[0], Literal):
             segments[index + 1] = Literal(behind[0].text.lstrip())
-    return PromptTemplate.from_segments(segments)
+    return template.with_segments(segments)
 
 
 def _swallows_spaces(tokenizer: "PreTrainedTokenizerBase") -> tuple[bool, bool]:

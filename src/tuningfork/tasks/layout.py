@@ -2,13 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import chain, pairwise, takewhile
 from typing import Protocol
 
 from tuningfork.data.example import Example, Role
 from tuningfork.errors import DataError
 from tuningfork.tasks.encoding import Piece
-from tuningfork.tasks.template import Answer, Literal, PromptTemplate, SoftTokens, Variable
+from tuningfork.tasks.segments import (
+    Answer,
+    Computed,
+    Literal,
+    Quoted,
+    Segment,
+    SoftTokens,
+    TurnStart,
+    Variable,
+)
+from tuningfork.tasks.template import PromptTemplate
 from tuningfork.tasks.turns import TurnFormat, trailing_spaces
 
 _EMPTY_LINE = Piece("\n\n")
@@ -46,32 +56,65 @@ class TurnSource(Protocol):
     def turns(self, example: Example) -> list[Turn]:
         """Return the turns of one example."""
 
+    def empty_turns(self) -> list[Turn]:
+        """Return the turns of an example that says nothing."""
+
     def framed(self, turns: Sequence[Turn]) -> list[Turn]:
         """Return `turns` below what stands once on top of all of them."""
 
 
 class PromptTurns:
-    """One user turn: the prompt with its variables filled in, and `mask` where the answer stands."""
+    """The prompt with its variables filled in, and `mask` where the answer stands.
 
-    def __init__(self, template: PromptTemplate, mask: str = "") -> None:
+    It is one user turn, or the turns that it says. Those before the last one hold no variables: they stand
+    once on top of all rows and demonstrations. Without a system turn in the format, its words open the first
+    turn.
+    """
+
+    def __init__(self, template: PromptTemplate, mask: str = "", *, has_system_turn: bool = False) -> None:
         self._template = template
         self._mask = mask
+        self._has_system_turn = has_system_turn
+        starts = [index for index, segment in enumerate(template.segments) if isinstance(segment, TurnStart)]
+        self._last_turn = starts[-1] if starts else 0
+        self._on_top = self._turns_on_top(starts)
 
     def turns(self, example: Example) -> list[Turn]:
-        """Return the prompt filled with the inputs of `example`.
+        """Return the last turn, filled with the inputs of `example`.
 
         Raises:
             TaskError: A variable has no value.
+            DataError: A value is not what its variable may be, or the template cannot be worked out with it.
         """
-        self._template.check_values(example.inputs)
-        pieces = template_pieces(self._template, example.inputs, self._mask)
-        segments = self._template.segments
-        count = next(i for i, segment in enumerate(segments) if isinstance(segment, Variable | Answer))
-        return [Turn("user", pieces[:count], pieces[count:])]
+        return [self._turn(self._template.filled(example.inputs))]
+
+    def empty_turns(self) -> list[Turn]:
+        """Return the last turn with nothing in the place of its variables."""
+        return [self._turn([_empty(segment) for segment in self._template.segments])]
 
     def framed(self, turns: Sequence[Turn]) -> list[Turn]:
-        """Return `turns`: each holds its prompt already."""
-        return list(turns)
+        """Return `turns` below those that stand once."""
+        whole = [*self._on_top, *turns]
+        if whole[0].role != "system" or self._has_system_turn:
+            return whole
+        system, first, *rest = whole
+        return [replace(first, shared=(*system.shared, _EMPTY_LINE, *first.shared)), *rest]
+
+    def _turn(self, filled: Sequence[Sequence[Segment]]) -> Turn:
+        pieces = segment_pieces(filled, self._mask)
+        count = self._template.num_shared
+        return Turn("user", _joined(pieces[self._last_turn : count]), _joined(pieces[count:]))
+
+    def _turns_on_top(self, starts: Sequence[int]) -> list[Turn]:
+        pieces = segment_pieces([_empty(segment) for segment in self._template.segments], self._mask)
+        turns = []
+        for start, end in pairwise(starts):
+            opening = self._template.segments[start]
+            assert isinstance(opening, TurnStart)
+            words = _joined(pieces[start:end])
+            is_answer = opening.role == "assistant"
+            turns.append(Turn(opening.role, () if is_answer else words, words if is_answer else ()))
+        return turns
 
 
 class ConversationTurns:
@@ -107,6 +150,10 @@ class ConversationTurns:
         turns[0] = replace(turns[0], own=(*own, *turns[0].own))
         return [*turns[:-1], replace(turns[-1], own=(*turns[-1].own, *self._behind))]
 
+    def empty_turns(self) -> list[Turn]:
+        """Return a turn of the user's without words."""
+        return [Turn("user")]
+
     def framed(self, turns: Sequence[Turn]) -> list[Turn]:
         """Return `turns` below the instruction."""
         if self._has_system_turn:
@@ -115,21 +162,45 @@ class ConversationTurns:
 
 
 def template_pieces(template: PromptTemplate, values: Mapping[str, str], mask: str = "") -> tuple[Piece, ...]:
-    """Return a piece for each segment of `template`; virtual tokens are numbered in order."""
-    pieces: list[Piece] = []
+    """Return the pieces of `template` filled with `values`; virtual tokens are numbered in order.
+
+    Raises:
+        TaskError: A variable has no value.
+        DataError: A value is not what its variable may be, or the template cannot be worked out with it.
+    """
+    return _joined(segment_pieces(template.filled(values), mask))
+
+
+def segment_pieces(filled: Sequence[Sequence[Segment]], mask: str = "") -> list[tuple[Piece, ...]]:
+    """Return the pieces of each of the `filled` segments of a template."""
+    pieces: list[tuple[Piece, ...]] = []
     count = 0
-    for segment in template.segments:
-        match segment:
-            case Literal(text):
-                pieces.append(Piece(text))
-            case Variable(name):
-                pieces.append(Piece(values[name], is_data=True))
-            case Answer():
-                pieces.append(Piece(mask))
-            case SoftTokens(more):
-                pieces.append(Piece("", virtual=range(count, count + more)))
-                count += more
-    return tuple(pieces)
+    for segments in filled:
+        own: list[Piece] = []
+        for segment in segments:
+            match segment:
+                case Literal(text):
+                    own.append(Piece(text))
+                case Quoted(text):
+                    own.append(Piece(text, is_data=True))
+                case Answer():
+                    own.append(Piece(mask))
+                case SoftTokens(more):
+                    own.append(Piece("", virtual=range(count, count + more)))
+                    count += more
+        pieces.append(tuple(own))
+    return pieces
+
+
+def _empty(segment: Segment) -> tuple[Segment, ...]:
+    """What `segment` says where nothing is known of a row."""
+    if isinstance(segment, Variable):
+        return (Quoted(""),)
+    return () if isinstance(segment, Computed) else (segment,)
+
+
+def _joined(pieces: Sequence[tuple[Piece, ...]]) -> tuple[Piece, ...]:
+    return tuple(chain.from_iterable(pieces))
 
 
 def lay_out(turns: Sequence[Turn], row_start: int, turn_format: TurnFormat) -> Layout:

@@ -19,9 +19,10 @@ from tuningfork.tasks.layout import (
     answer_section,
     lay_out,
 )
+from tuningfork.tasks.segments import TARGET, Computed, SoftTokens, Variable
 from tuningfork.tasks.suggestions import did_you_mean
 from tuningfork.tasks.task import Task
-from tuningfork.tasks.template import Literal, PromptTemplate, SoftTokens, Variable
+from tuningfork.tasks.template import PromptTemplate, plain_text
 from tuningfork.tasks.turns import ChatFormat, EncoderFormat, PlainFormat, TurnFormat
 from tuningfork.tasks.verbalizer import Verbalizer
 from tuningfork.types import TokenIds, TrainingRow
@@ -81,6 +82,8 @@ class RowRenderer:
         self._task = task
         self._tokenizer = tokenizer
         template = task.template if fills_masks else task.template.without_answer()
+        self._unshown = template if fills_markers else template.words()
+        template = template.showing(self._block_values(each) for each in task.shown_examples)
         self._words = template.words()
         self._template = template if fills_markers else self._words
         self._num_suffix_tokens = num_suffix_tokens
@@ -89,8 +92,8 @@ class RowRenderer:
         self._format = self._choose_format()
         if fills_masks:
             self._words, self._template = (tightened(t, tokenizer) for t in (self._words, self._template))
-        self._source = self._choose_source()
-        skeleton = self._skeleton()
+        self._source = self._choose_source(self._template)
+        skeleton = self._skeleton(self._source, self._earlier(task.shown_examples))
         self._prefix = skeleton.prefix
         self._row_lead = skeleton.row_lead
         self.prefix_ids = self._encode_prefix(skeleton)
@@ -107,10 +110,7 @@ class RowRenderer:
     @property
     def prefix_text(self) -> str:
         """The prompt's text in the prefix, for display."""
-        if self._task.is_conversation:
-            return self._words.render({})
-        first = self._words.segments[0]
-        return first.text.strip() if isinstance(first, Literal) else ""
+        return plain_text(self._words.segments[: self._words.num_shared]).strip()
 
     @property
     def num_leading_tokens(self) -> int:
@@ -124,26 +124,24 @@ class RowRenderer:
         What opens and closes every text is left out.
         """
         special = set(self._tokenizer.all_special_ids)
-        empty = Example(inputs=dict.fromkeys(self._task.template.variables, ""))
         before = [token for token in self.prefix_ids if token not in special]
-        return before or [token for token in self.row_ids(empty) if token not in special]
+        return before or [token for token in self._empty_row_ids() if token not in special]
 
     def few_shot_prefix_ids(self, demonstrations: Sequence[Example]) -> list[int]:
-        """Return the prefix with `demonstrations` as earlier turns, each with the full prompt and its answer.
+        """Return the prefix with `demonstrations` in place of those that the task shows.
 
-        In a conversation the prompt stands once, on top. Without a chat template the demonstrations are
-        blocks of plain text with an empty line between them.
+        They stand where the prompt has a block for them, in its layout. Without one they are earlier turns,
+        each with the full prompt and its answer; in a conversation the prompt stands once, on top. Without a
+        chat template, such turns are blocks of plain text with an empty line between them.
 
         Raises:
             DataError: A demonstration has no target, or one that is not a label.
             TaskError: A demonstration lacks a variable, or the chat template refuses so many turns.
         """
-        earlier: list[Turn] = []
-        for example in demonstrations:
-            with _naming(example.source):
-                answer = Piece(self._first_answer(example), is_data=True)
-                earlier += [*self._source.turns(example), Turn("assistant", own=(answer,))]
-        return self._encode_prefix(self._skeleton(earlier))
+        if self._unshown.demonstrations is None:
+            return self._encode_prefix(self._skeleton(self._source, self._earlier(demonstrations)))
+        template = self._unshown.showing(self._block_values(example) for example in demonstrations)
+        return self._encode_prefix(self._skeleton(self._choose_source(template)))
 
     def row_ids(self, example: Example) -> list[int]:
         """Return the tokens of `example` from its first variable to where the answer begins.
@@ -235,7 +233,7 @@ class RowRenderer:
         return self._task.max_new_tokens
 
     def _choose_format(self) -> TurnFormat:
-        ends_in_variable = isinstance(self._words.segments[-1], Variable)
+        ends_in_variable = isinstance(self._words.segments[-1], Variable | Computed)
         if self.fills_masks:
             if self._task.labels is None or self._task.is_conversation:
                 found = "conversations" if self._task.is_conversation else self._task.type
@@ -291,27 +289,47 @@ class RowRenderer:
         ends = [self._encoder.encode([Piece(self._format.end_of_turn)])[-1], self._tokenizer.eos_token_id]
         return frozenset(id_ for id_ in ends if isinstance(id_, int))
 
-    def _choose_source(self) -> TurnSource:
-        first = self._template.num_virtual_tokens
+    def _choose_source(self, template: PromptTemplate) -> TurnSource:
+        first = template.num_virtual_tokens
         suffix = SoftTokens(self._num_suffix_tokens)
         if self._task.is_conversation:
             piece = Piece("", virtual=range(first, first + suffix.count))
             behind = (piece,) if suffix.count else ()
-            return ConversationTurns(
-                self._template, has_system_turn=self._format.supports_system, behind=behind
-            )
-        segments = [*self._template.segments, suffix] if suffix.count else self._template.segments
+            return ConversationTurns(template, has_system_turn=self._format.supports_system, behind=behind)
+        if suffix.count:
+            template = template.with_segments([*template.segments, suffix])
         mask = self._format.mask if isinstance(self._format, ClozeFormat) else ""
-        return PromptTurns(PromptTemplate.from_segments(segments), mask)
+        return PromptTurns(
+            template, mask, has_system_turn=template.has_turns and self._format.supports_system
+        )
 
-    def _skeleton(self, earlier: Sequence[Turn] = ()) -> Layout:
+    def _skeleton(self, source: TurnSource, earlier: Sequence[Turn] = ()) -> Layout:
         """Return the layout of an example without any words, behind `earlier` turns."""
-        if self._task.is_conversation:
-            own = [Turn("user")]
-        else:
-            own = self._source.turns(Example(inputs=dict.fromkeys(self._template.variables, "")))
-        turns = self._source.framed([*earlier, *own])
+        turns = source.framed([*earlier, *source.empty_turns()])
         return lay_out(turns, len(turns) - 1, self._format)
+
+    def _earlier(self, demonstrations: Sequence[Example]) -> list[Turn]:
+        """Return the turns that show `demonstrations`, if the prompt has no block for them."""
+        earlier: list[Turn] = []
+        for example in demonstrations if self._unshown.demonstrations is None else ():
+            with _naming(example.source):
+                answer = Piece(self._first_answer(example), is_data=True)
+                earlier += [*self._source.turns(example), Turn("assistant", own=(answer,))]
+        return earlier
+
+    def _block_values(self, example: Example) -> dict[str, str]:
+        """Return what the block of demonstrations reads of `example`.
+
+        Raises:
+            DataError: It has no target, or one that is not a label.
+        """
+        with _naming(example.source):
+            return {**example.inputs, TARGET: self._first_answer(example)}
+
+    def _empty_row_ids(self) -> list[int]:
+        """Return the tokens of a row that says nothing."""
+        row = self._skeleton(self._source).row
+        return [*self._row_leading, *self._encode(row, self._after)[0], *self._row_end]
 
     def _row(self, example: Example) -> tuple[Section, ...]:
         with _naming(example.source):

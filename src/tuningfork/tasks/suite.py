@@ -49,7 +49,8 @@ class Case:
         if self.messages:
             raise SuiteError(f"{where}: task {task.name} takes inputs, not messages")
         variables = task.template.variables
-        if missing := [name for name in variables if name not in self.inputs]:
+        template = task.template
+        if missing := [n for n in variables if n not in self.inputs and not template.is_optional(n)]:
             found = ", ".join(self.inputs) or "none"
             raise SuiteError(
                 f"{where}: no value for {', '.join(missing)}, which the prompt of task {task.name} reads; "

@@ -11,6 +11,7 @@ from tuningfork.data.rows import BadRows
 from tuningfork.errors import DataError, SuiteError
 from tuningfork.tasks.assertions.declaration import Source
 from tuningfork.tasks.located_yaml import LocatedYaml
+from tuningfork.tasks.promptfoo import cases_of, is_promptfoo
 from tuningfork.tasks.suite import Case, Price, Suite
 from tuningfork.tasks.suite_cases import (
     Defaults,
@@ -100,6 +101,9 @@ def _main_file(file: Path, suite: Suite, defaults: Defaults) -> tuple[Suite, Def
         raise SuiteError(f"{file}:1: expected suite, task, cases and so on, found {content!r:.60}")
     if {"type", "data"} <= content.keys():
         raise SuiteError(f"{file}:1: this is a task file; keep a suite in a file or folder of its own")
+    if is_promptfoo(content):
+        suite = replace(suite, description=_text(read, content, "description"))
+        return suite, defaults, _yaml_cases(read, cases_of(content, read.place), ("tests",), 0, defaults)
     check_fields(content, _SETTINGS, read.place, "suite")
     defaults = _file_defaults(read, content, defaults)
     suite = replace(

@@ -154,6 +154,9 @@ class TagRenderer(RowRenderer):
     def _longest_answer(self, example: Example) -> int:
         return 0
 
+    def _empty_row_ids(self) -> list[int]:
+        return [*self._row_leading, *self._closing]
+
     def _choose_format(self) -> TurnFormat:
         return EncoderTextFormat() if self.fills_masks else super()._choose_format()
 

@@ -16,22 +16,30 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from tuningfork.atomic import write_text
+from tuningfork.data.example import Example
 from tuningfork.errors import TaskError
 from tuningfork.tasks.assertions.assertion import inline_files, read_assertions
 from tuningfork.tasks.assertions.declaration import Source
 from tuningfork.tasks.custom_metrics import is_custom
 from tuningfork.tasks.metric_choice import check_metrics
 from tuningfork.tasks.metrics import Metric, get_metric
+from tuningfork.tasks.partials import inline_partial_files, with_partials
 from tuningfork.tasks.rouge import check_rouge
+from tuningfork.tasks.shown_examples import ShownExample, check_shown
 from tuningfork.tasks.suggestions import did_you_mean
 from tuningfork.tasks.tag_labels import TAG_TASK, check_tag_prompt, default_metric, read_tags_as_labels
 from tuningfork.tasks.template import PromptTemplate
+from tuningfork.tasks.template_reading import TemplateLanguage
+from tuningfork.tasks.variables import VariableSpec, check_specs
 from tuningfork.tasks.verbalizer import LengthNormalization
 
 TaskType = Literal["classification", "generation", "extraction", "token_classification"]
 
 _ADDRESS = re.compile(r"hf:|[A-Za-z][A-Za-z0-9+.-]+://")
 _LONGEST_YAML_LINE = 110
+_LATER_FIELDS = ("template_language", "variables", "demonstrations")
+"""Tasks without them keep the file and the hash that they had before there were any."""
+_MODELS: dict[str, type[BaseModel]] = {"variables": VariableSpec, "demonstrations": ShownExample}
 
 
 class TaskData(BaseModel):
@@ -99,6 +107,17 @@ class Task(BaseModel):
     """false gives the model plain text, for base models"""
     assertions: list[dict[str, Any]] | None = None
     """what must hold of every answer, as in docs/suites.md"""
+    template_language: TemplateLanguage = "simple"
+    """simple has {{variable}}s alone; jinja2 also conditions, loops and filters, as in docs/templates.md"""
+    variables: dict[str, VariableSpec] = Field(default_factory=dict)
+    """variable of the prompt: what it may be; a text if nothing is said"""
+    demonstrations: list[ShownExample] = Field(default_factory=list)
+    """examples that the prompt shows, with their answers as in the data"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_partials(cls, given: Any) -> Any:
+        return with_partials(given)
 
     @model_validator(mode="before")
     @classmethod
@@ -125,9 +144,11 @@ class Task(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_metrics(self.type, self.metric, self.metrics, self.margin, tags=self.labels)
+        check_specs(self.variables, self.data.inputs)
         if self.has_tags:
             check_tag_prompt(self.template, tuple(self.data.inputs))
         self._check_prompt()
+        check_shown(self.template, self.demonstrations, self.data.inputs, self.labels)
         self._check_labels()
         self._check_output_schema()
         if self.assertions is not None:
@@ -142,6 +163,15 @@ class Task(BaseModel):
             raise TaskError(
                 f"prompt: {{{{answer}}}} is the place of a label: a classification task on inputs has one at "
                 f"most, found {num_answers} in {'a conversation' if self.is_conversation else self.type}"
+            )
+        if self.has_tags and (self.template_language != "simple" or self.variables):
+            raise TaskError("prompt: words to tag stand in a simple template, and are described no further")
+        if (self.is_conversation or self.has_tags) and (
+            self.template.has_turns or self.template.demonstrations
+        ):
+            found = "conversations" if self.is_conversation else "words to tag"
+            raise TaskError(
+                f"prompt: a task on {found} has no {{{{role:...}}}} and no block of demonstrations"
             )
         if self.is_conversation:
             if variables:
@@ -208,6 +238,14 @@ class Task(BaseModel):
         return tuple(get_metric(name, self.code) for name in self.metrics)
 
     @property
+    def shown_examples(self) -> tuple[Example, ...]:
+        """The examples that the prompt shows."""
+        return tuple(
+            Example(inputs=shown.inputs, targets=(shown.target,), source=f"demonstration {number}")
+            for number, shown in enumerate(self.demonstrations, start=1)
+        )
+
+    @property
     def answer_key(self) -> Callable[[str], Hashable]:
         """Equal for answers that count as the same one; imports nothing."""
         return str.strip if is_custom(self.metric) else self.scoring.answer_key
@@ -216,7 +254,12 @@ class Task(BaseModel):
     def template(self) -> PromptTemplate:
         """The prompt, parsed."""
         try:
-            return PromptTemplate(self.prompt, variables=self.data.inputs)
+            return PromptTemplate(
+                self.prompt,
+                variables=self.data.inputs,
+                language=self.template_language,
+                specs=self.variables,
+            )
         except TaskError as error:
             raise TaskError(str(error).replace("prompt line", "prompt: line", 1)) from None
 
@@ -248,6 +291,7 @@ def load_task(path: str | Path, *, imports_code: bool = True) -> Task:
     try:
         if "assertions" in content:
             content = {**content, "assertions": inline_files(content["assertions"], path.parent)}
+        content = inline_partial_files(content, path.parent)
         task = Task.model_validate(content)
     except TaskError as error:
         raise TaskError(f"{path}: {error}") from error
@@ -288,6 +332,9 @@ def task_hash(task: Task) -> str:
     if task.assertions is None:
         # Tasks without this field keep the hash that they had before there was one.
         del content["assertions"]
+    for name in _LATER_FIELDS:
+        if getattr(task, name) == Task.model_fields[name].get_default(call_default_factory=True):
+            del content[name]
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -318,13 +365,15 @@ def _commented(model: BaseModel, indent: int = 0) -> CommentedMap:
     commented = CommentedMap()
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if value is None or value in ({}, []):
+        if value is None or value in ({}, []) or (name in _LATER_FIELDS and value == field.default):
             continue
         description = field.description
         if isinstance(value, BaseModel):
             commented[name] = _commented(value, indent + 2)
         elif name == "labels" and isinstance(model, Task) and model.has_tags:
             commented[name], description = list(value), "the tags that words have"
+        elif name in _LATER_FIELDS:
+            commented[name] = model.model_dump(mode="json", include={name}, exclude_defaults=True)[name]
         else:
             commented[name] = _block(value) if name == "prompt" else value
         commented.yaml_set_comment_before_after_key(name, before=description, indent=indent)
@@ -341,7 +390,7 @@ def _first_problem(error: ValidationError) -> str:
     problem = max(error.errors(), key=lambda problem: problem["type"] == "extra_forbidden")
     place = ".".join(str(part) for part in problem["loc"] if part != "[key]")
     if problem["type"] == "extra_forbidden":
-        model = TaskData if len(problem["loc"]) > 1 else Task
+        model = _MODELS.get(str(problem["loc"][0]), TaskData) if len(problem["loc"]) > 1 else Task
         return f"{place}: unknown field: {did_you_mean(str(problem['loc'][-1]), model.model_fields)}"
     if problem["type"] == "missing":
         return f"{place}: this field is required"

@@ -105,3 +105,17 @@ def test_what_is_read_is_written_back_or_refused(text: str) -> None:
         return
     assert read_text(written, as_text=True).template == template
     assert write_text(version, registry="X") == written
+
+
+def test_what_another_registry_has_no_place_for_is_refused() -> None:
+    for text, problem in [
+        ("{{role:system}}Be kind.{{role:user}}{{question}}", "have turns or a block"),
+        ("{{#demonstrations}}{{target}}{{/demonstrations}} {{question}}", "have turns or a block"),
+    ]:
+        with pytest.raises(FormatError, match=problem):
+            write_text(text_version(text, ("question",)), registry="MLflow")
+    version = text_version("{{ question|upper }}", ("question",))
+    contract = version.content.contract.model_copy(update={"template_language": "jinja2"})
+    content = version.content.model_copy(update={"contract": contract})
+    with pytest.raises(FormatError, match="a template in jinja2, with bounds that MLflow does not keep"):
+        write_text(version.model_copy(update={"content": content}), registry="MLflow")

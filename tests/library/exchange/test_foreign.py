@@ -75,3 +75,26 @@ def test_what_is_no_task_is_told(content: bytes, reason: str) -> None:
     with pytest.raises(FormatError, match=reason) as told:
         read_task(content)
     assert "/tmp" not in str(told.value)
+
+
+def test_a_template_in_jinja_comes_in_where_its_contract_says_so() -> None:
+    jinja = CONTRACT.model_copy(update={"template_language": "jinja2"})
+    check_content(
+        content_of("{% if text %}{{ text|upper }}{% endif %}").model_copy(update={"contract": jinja})
+    )
+    for text, problem in [
+        ("{{ 'a' * 10**9 }}", "more than 1,000,000 characters"),
+        ("{{ text|attr('__class__') }}", "has no filter 'attr'"),
+        ("{% include 'x' %}", "is not available"),
+    ]:
+        with pytest.raises(FormatError, match=problem):
+            check_content(content_of(text).model_copy(update={"contract": jinja}))
+    other = CONTRACT.model_copy(update={"template_language": "erb"})
+    with pytest.raises(FormatError, match="is in 'erb', which is not read here"):
+        check_content(content_of().model_copy(update={"contract": other}))
+
+
+def test_a_task_reads_no_file_as_a_partial() -> None:
+    given = TASK.replace(b'prompt: "', b'partials: {a: {file: /etc/hostname}}\nprompt: "{{> a}} ')
+    with pytest.raises(FormatError, match=r"partials\.a: file: /etc/hostname leads out"):
+        read_task(given)

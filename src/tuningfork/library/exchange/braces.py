@@ -97,10 +97,21 @@ def write_text(version: VersionRecord, *, registry: str, runs_jinja: bool = Fals
             f"{version.reference}: {registry} holds words, and this version is {content.kind}; use a bundle, "
             "a PEFT folder or the Hugging Face Hub"
         )
+    if content.contract.template_language != "simple":
+        language = content.contract.template_language
+        raise FormatError(
+            f"{version.reference}: its words are a template in {language}, with bounds that {registry} does "
+            "not keep; use a bundle or the Hugging Face Hub"
+        )
     try:
         template = PromptTemplate(content.text, variables=content.contract.variables).without_answer()
     except TaskError as error:
         raise FormatError(f"{version.reference}: {error}") from error
+    if template.has_turns or template.demonstrations is not None:
+        raise FormatError(
+            f"{version.reference}: its words have turns or a block of demonstrations, and {registry} has no "
+            "place for them in a text; use a bundle or the Hugging Face Hub"
+        )
     if template.num_virtual_tokens:
         raise FormatError(f"{version.reference}: {registry} has no place for virtual tokens ({{{{soft:8}}}})")
     parts = [

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import cast, get_args
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -13,6 +14,7 @@ from tuningfork.library.contents import Content
 from tuningfork.tasks.custom_metrics import is_custom
 from tuningfork.tasks.task import Task, load_task
 from tuningfork.tasks.template import PromptTemplate
+from tuningfork.tasks.template_reading import TemplateLanguage
 
 TASK_FILE = "task.yaml"
 MOST_WORDS_BYTES = 2**20
@@ -27,7 +29,14 @@ def check_content(content: Content) -> None:
     Raises:
         FormatError: if the words are no template of ours, or a file may be code.
     """
-    check_words(content.text, variables=content.contract.variables)
+    contract = content.contract
+    if contract.template_language not in get_args(TemplateLanguage):
+        raise FormatError(f"the text prompt is in {contract.template_language!r:.40}, which is not read here")
+    check_words(
+        content.text,
+        variables=contract.variables,
+        language=cast(TemplateLanguage, contract.template_language),
+    )
     for path in content.files:
         if PurePosixPath(path).suffix not in (*_SETTINGS, *_TENSORS):
             raise FormatError(
@@ -36,7 +45,9 @@ def check_content(content: Content) -> None:
             )
 
 
-def check_words(text: str, *, variables: tuple[str, ...] = ()) -> PromptTemplate:
+def check_words(
+    text: str, *, variables: tuple[str, ...] = (), language: TemplateLanguage = "simple"
+) -> PromptTemplate:
     """The template that `text` is.
 
     Raises:
@@ -45,12 +56,10 @@ def check_words(text: str, *, variables: tuple[str, ...] = ()) -> PromptTemplate
     if len(text.encode(errors="surrogatepass")) > MOST_WORDS_BYTES:
         raise FormatError(f"the text prompt is larger than {MOST_WORDS_BYTES // 2**20} MiB")
     try:
-        template = PromptTemplate(text, variables=variables)
+        template = PromptTemplate(text, variables=variables, language=language)
     except TaskError as error:
-        raise FormatError(
-            f"the text prompt is no template that is read here: {error} (other languages of templates, such "
-            "as Jinja, are not run)"
-        ) from error
+        others = " (other languages of templates, such as Jinja, are not run)" if language == "simple" else ""
+        raise FormatError(f"the text prompt is no template that is read here: {error}{others}") from error
     return template
 
 
