@@ -1,0 +1,187 @@
+"""Prompts of a library as they are served: loaded when first asked for, and following where aliases point."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuningfork.errors import AccessError, LibraryError, TuningForkError
+from tuningfork.library.checked_out import open_version
+from tuningfork.library.contents import VersionRecord
+from tuningfork.library.listing import Filter
+from tuningfork.library.naming import PRODUCTION, Reference, check_name, read_reference
+from tuningfork.library.store import Library
+from tuningfork.serving.prompts import PromptLoader, ServedPrompt
+
+_PAGE = 200
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which prompts of a library are served: those that one of `places` covers.
+
+    A place is a prompt with all its versions (`shop/reply`), one version or alias (`shop/reply@beta`), all
+    prompts of a folder (`shop/*`), or `*`.
+    """
+
+    places: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        for place in self.places:
+            if "@" in place:
+                read_reference(place)
+            elif place != "*":
+                check_name(place.removesuffix("/*"))
+
+    def covers(self, wanted: Reference) -> bool:
+        """Whether `wanted` is served."""
+        return any(_covers(place, wanted) for place in self.places)
+
+
+def _covers(place: str, wanted: Reference) -> bool:
+    if "@" in place:
+        return read_reference(place) == wanted
+    if place.endswith("/*"):
+        return wanted.name.startswith(place.removesuffix("*"))
+    return place in ("*", wanted.name)
+
+
+class LibraryPrompts:
+    """The prompts of a library that `selection` covers, by reference.
+
+    What a reference names is looked up when it is first asked for and again by `follow`; whoever holds a
+    served prompt keeps it, wherever its alias points meanwhile. At most `most_kept` references and as many
+    versions are kept, those that were asked for last.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        loader: PromptLoader,
+        selection: Selection | None = None,
+        *,
+        folder: Path | None = None,
+        most_kept: int = 4096,
+    ) -> None:
+        """Serve from `library`; versions are checked out into `folder`, by default in the user's cache."""
+        self.library = library
+        self.selection = selection or Selection()
+        self._loader = loader
+        self._folder = folder
+        self._most_kept = most_kept
+        self._named: OrderedDict[Reference, ServedPrompt] = OrderedDict()
+        self._versions: OrderedDict[str, ServedPrompt] = OrderedDict()
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._head = ""
+
+    def known(self, wanted: Reference) -> ServedPrompt | None:
+        """What `wanted` named when it was last looked up; None if it never was. Takes no time."""
+        with self._lock:
+            found = self._named.get(wanted)
+            if found is not None:
+                self._named.move_to_end(wanted)
+            return found
+
+    def find(self, wanted: Reference) -> ServedPrompt:
+        """What `wanted` names now, loaded if it was not.
+
+        Raises:
+            LibraryError: there is no such version, it was revoked, or cannot be read.
+            ServingError: it is not served here, or cannot be.
+        """
+        if not self.selection.covers(wanted):
+            raise LibraryError(f"{wanted}: is not served here")
+        with self._loading:
+            found = self._load(wanted)
+        with self._lock:
+            self._named[wanted] = found
+            self._named.move_to_end(wanted)
+            while len(self._named) > self._most_kept:
+                self._named.popitem(last=False)
+        return found
+
+    def follow(self, *, always: bool = False) -> list[Reference]:
+        """Look up again whatever was asked for, if anything happened in the library; return what changed.
+
+        What a reference named stays where the version that it names now cannot be loaded, and the log says
+        why; a reference that names nothing any more is forgotten.
+        """
+        if not always and not self._something_happened():
+            return []
+        with self._lock:
+            before = dict(self._named)
+        changed = []
+        for wanted, old in before.items():
+            try:
+                version = self.library.get(str(wanted))
+            except LibraryError as error:
+                _log.warning("%s: is not served any more: %s", wanted, error)
+                self._forget(wanted)
+                changed.append(wanted)
+                continue
+            if version.revoked is None and version.reference == old.reference:
+                continue
+            try:
+                self.find(wanted)
+            except TuningForkError as error:
+                _log.error("%s: cannot be loaded, so %s goes on answering: %s", wanted, old.reference, error)
+                continue
+            changed.append(wanted)
+        return changed
+
+    def listed(self, view: Library | None = None) -> Sequence[tuple[str, str]]:
+        """Names that can be asked for with what each names now, of those that `view` may read.
+
+        Bare names of prompts in production, and what the selection names by an alias or a number.
+        """
+        library, found, last = view or self.library, [], None
+        while page := library.prompts(Filter(alias=PRODUCTION), limit=_PAGE, after=last):
+            last = page[-1].name
+            for prompt in page:
+                if self.selection.covers(Reference(prompt.name, alias=PRODUCTION)):
+                    found.append((prompt.name, f"{prompt.name}@{prompt.aliases[PRODUCTION]}"))
+        for place in self.selection.places:
+            if "@" in place:
+                try:
+                    found.append((place, library.get(place).reference))
+                except LibraryError:
+                    continue
+        return list(dict.fromkeys(found))
+
+    def _load(self, wanted: Reference) -> ServedPrompt:
+        version = self.library.get(str(wanted))
+        if version.revoked is not None:
+            raise LibraryError(f"{version.reference}: was revoked at {version.revoked[:16]}")
+        known = self._versions.get(version.reference)
+        if known is not None:
+            self._versions.move_to_end(version.reference)
+            return known
+        made = self._made(version)
+        self._versions[version.reference] = made
+        while len(self._versions) > self._most_kept:
+            self._versions.popitem(last=False)
+        return made
+
+    def _made(self, version: VersionRecord) -> ServedPrompt:
+        opened = open_version(self.library, version.reference, self._folder)
+        # Two versions with one content have one key, so that what is computed for one serves the other.
+        return self._loader.of_run(
+            opened, name=version.prompt, reference=version.reference, key=("version", version.content_hash)
+        )
+
+    def _forget(self, wanted: Reference) -> None:
+        with self._lock:
+            self._named.pop(wanted, None)
+
+    def _something_happened(self) -> bool:
+        """Whether the chain of events has grown since the last time; always, where it may not be read."""
+        try:
+            head = self.library.head()
+        except AccessError:
+            return True
+        before, self._head = self._head, head
+        return head != before
