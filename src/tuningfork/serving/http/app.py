@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
@@ -27,17 +27,25 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _log = logging.getLogger(__name__)
 
 
-def create_app(service: Service, *, follow_seconds: float = FOLLOW_SECONDS) -> FastAPI:
-    """The application that serves `service`; it closes the catalogue when it ends."""
+def create_app(
+    service: Service,
+    *,
+    lifetime: AbstractAsyncContextManager[object] | None = None,
+    follow_seconds: float = FOLLOW_SECONDS,
+) -> FastAPI:
+    """The application that serves `service` within `lifetime`; it closes the catalogue when it ends."""
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         following = asyncio.create_task(_follow(service, follow_seconds))
-        service.is_ready = True
         try:
-            yield
+            async with lifetime or nullcontext():
+                service.is_ready = True
+                try:
+                    yield
+                finally:
+                    service.is_ready = False
         finally:
-            service.is_ready = False
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
