@@ -73,6 +73,52 @@ class Validated(Event):
     is_best: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RequestQueued(Event):
+    """Request `id` for `prompt` waits behind `num_waiting` others."""
+
+    id: str
+    prompt: str
+    num_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokenMade(Event):
+    """Request `id` has its first token, `seconds` after it came; for `queue_seconds` of them it waited."""
+
+    id: str
+    prompt: str
+    seconds: float
+    queue_seconds: float
+    num_prompt_tokens: int
+    """Tokens in front of the answer, those of the prompt and the row."""
+    num_cached_tokens: int
+    """How many of these had been read for an earlier request."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished(Event):
+    """Request `id` ended `seconds` after it came, with `num_tokens` in its answer."""
+
+    id: str
+    prompt: str
+    reason: str
+    """How it ended: a finish reason, or "error"."""
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    num_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowsStepped(Event):
+    """One token of each of `num_rows` answers was made in `seconds`; `num_waiting` requests wait."""
+
+    num_rows: int
+    num_waiting: int
+    seconds: float
+
+
 class EventSink(Protocol):
     """Receives events; never raises into the caller and never blocks it for long."""
 

@@ -240,7 +240,7 @@ def plant_position_plus_one(monkeypatch: pytest.MonkeyPatch, model: FrozenModel)
 
 def plant_missing_scale(monkeypatch: pytest.MonkeyPatch, model: FrozenModel) -> None:
     path: Any = model._path
-    monkeypatch.setattr(path._head, "_transform", lambda logits: logits)
+    monkeypatch.setattr(path.head, "_transform", lambda logits: logits)
 
 
 def plant_ignored_window(monkeypatch: pytest.MonkeyPatch, model: FrozenModel) -> None:
@@ -273,7 +273,7 @@ def plant_padding_after_the_prompt(monkeypatch: pytest.MonkeyPatch, model: Froze
     path: Any = model._path
 
     opened: list[tuple[Sequence[Sequence[int]], Sequence[PrefixState]]] = []
-    open_rows = path._open
+    open_rows = path.open_rows
 
     def remember(
         rows: Sequence[Sequence[int]], prefixes: Sequence[PrefixState], starts: Sequence[int]
@@ -301,8 +301,8 @@ def plant_padding_after_the_prompt(monkeypatch: pytest.MonkeyPatch, model: Froze
         rolled = [states.roll(-shift, 0) for states, shift in zip(hidden, shifts, strict=True)]
         return torch.stack(rolled)
 
-    monkeypatch.setattr(path, "_open", remember)
-    monkeypatch.setattr(path, "_run_opening", run)
+    monkeypatch.setattr(path, "open_rows", remember)
+    monkeypatch.setattr(path, "run_opening", run)
 
 
 FAULTS_IN_LOGITS: list[tuple[Plant, tuple[str, ...]]] = [

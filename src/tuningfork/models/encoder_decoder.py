@@ -213,10 +213,10 @@ class EncoderDecoderPath:
         """Hidden states (T, H), by row, of the last token before the answer at `starts` and those in it."""
         found: dict[int, Tensor] = {}
         inputs = [row[:start] for row, start in zip(rows, starts, strict=True)]
-        for reading in self._read(inputs, prefixes):
+        for reading in self.read_rows(inputs, prefixes):
             answers = [torch.tensor(list(rows[row][starts[row] :]), dtype=torch.long) for row in reading.rows]
             ids = pad_sequence(answers, batch_first=True).to(self.device)
-            hidden = self._decode(torch.cat([reading.opening, self._embed_answer(ids)], dim=1), reading)
+            hidden = self._decode(torch.cat([reading.opening, self.embed_answer(ids)], dim=1), reading)
             found |= dict(zip(reading.rows, hidden[:, reading.opening.shape[1] - 1 :], strict=True))
         return [found[row] for row in range(len(rows))]
 
@@ -228,7 +228,7 @@ class EncoderDecoderPath:
         The encoder reads each row once, and every choice continues from the decoder's first tokens. A prompt
         with a head tells the choices apart by the decoder's state there, and runs none of them.
         """
-        readings = self._read(rows, prefixes)
+        readings = self.read_rows(rows, prefixes)
         scores = torch.cat([self._score(reading, prefixes[0].head, choices) for reading in readings])
         return scores[_inverse(readings)]
 
@@ -254,7 +254,7 @@ class EncoderDecoderPath:
     def _read_stems(self, reading: Reading, stems: Sequence[Stem]) -> Tensor:
         """Log-probabilities (B, C, t, V) of what follows each token of each of `stems` after every row."""
         ids = pad_rows(stems, device=self.device).ids.repeat(len(reading.rows), 1)
-        hidden = self._decode(self._embed_answer(ids), reading.repeated(len(stems)))
+        hidden = self._decode(self.embed_answer(ids), reading.repeated(len(stems)))
         after = self._head(hidden).log_softmax(dim=-1)
         return after.view(len(reading.rows), len(stems), *after.shape[1:])
 
@@ -262,18 +262,22 @@ class EncoderDecoderPath:
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], choose: TokenChooser
     ) -> list[list[int]]:
         """New tokens of each row; the encoder reads each row once."""
-        readings = self._read(rows, prefixes)
+        readings = self.read_rows(rows, prefixes)
         order = _inverse(readings)
         given = [reading.opening for reading in readings]
         while True:
-            last = [self._decode(*step)[:, -1] for step in zip(given, readings, strict=True)]
-            tokens = choose.step(self._head(torch.cat(last)[order]))
+            last = [self.next_logits(*step) for step in zip(readings, given, strict=True)]
+            tokens = choose.step(torch.cat(last)[order])
             if choose.is_done:
                 return choose.tokens
             ids = torch.tensor(tokens, device=self.device)[:, None]
-            given = [self._embed_answer(ids[list(reading.rows)]) for reading in readings]
+            given = [self.embed_answer(ids[list(reading.rows)]) for reading in readings]
 
-    def _read(self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]) -> list[Reading]:
+    def next_logits(self, reading: Reading, embeddings: Tensor) -> Tensor:
+        """Next-token logits (B, V) after tokens (B, T, H) that follow what was run of `reading` before."""
+        return self._head(self._decode(embeddings, reading)[:, -1])
+
+    def read_rows(self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState]) -> list[Reading]:
         """Have the encoder read `rows`, those together whose prompts are as long in front of the decoder.
 
         Positions of a decoder are counted from the first token of a batch, so shorter prompts cannot be
@@ -305,7 +309,7 @@ class EncoderDecoderPath:
         embeddings = pad_sequence(pieces, batch_first=True)
         mask = (torch.arange(embeddings.shape[1], device=self.device)[None] < lengths[:, None]).long()
         read = self._encoder(inputs_embeds=embeddings * self.encoder_scale, attention_mask=mask)
-        opening = self._embed_answer(torch.tensor([self.opening_ids], device=self.device))
+        opening = self.embed_answer(torch.tensor([self.opening_ids], device=self.device))
         openings = [
             opening[0] if state.decoder is None else torch.cat([state.decoder, opening[0]])
             for state in states
@@ -331,7 +335,8 @@ class EncoderDecoderPath:
         )
         return cast(Tensor, output.last_hidden_state)
 
-    def _embed_answer(self, ids: Tensor) -> Tensor:
+    def embed_answer(self, ids: Tensor) -> Tensor:
+        """Embeddings (B, T, H) of tokens (B, T) as the decoder is given them."""
         return cast(Tensor, self._table(ids))
 
     def _embed(self, segment: Segment) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tuningfork.errors import ContextLengthError, ModelError, PromptError
+from tuningfork.errors import ModelError, PromptError
 from tuningfork.models import row_checks
 from tuningfork.models.architecture import Architecture, architecture_of, named_length
 from tuningfork.models.artefacts import AdaptedPrompt, InputPrompt, KeyValuePrefix, SoftPrompt
@@ -29,8 +29,10 @@ from tuningfork.models.path import ForwardPath, SamplingOptions, Segment, TokenC
 from tuningfork.models.plain import PlainPath
 from tuningfork.models.prefix import KeyValues, PrefixState
 from tuningfork.models.quantization import keep_exact
+from tuningfork.models.reading import RunningRows
 from tuningfork.models.recomputation import recomputing
 from tuningfork.models.row_checks import Prefixes
+from tuningfork.models.running import running_rows
 from tuningfork.models.shared import SharedPrefixPath
 from tuningfork.models.support import probe_late_entry, probe_recomputation, probe_support
 from tuningfork.types import TokenIds
@@ -295,7 +297,8 @@ class FrozenModel:
         """
         row_checks.check_positions(rows, at)
         starts = [answer_start(*pair) for pair in zip(at, rows, strict=True)]
-        prefixes = self._checked_words(rows, prefix, extra=0, answer_starts=starts)
+        row_checks.check_says_words(row_checks.list_of(prefix))
+        prefixes = self._checked(rows, prefix, extra=0, answer_starts=starts)
         with self._as_adapted(prefixes):
             return self._path.logits(rows, prefixes, at)
 
@@ -395,7 +398,8 @@ class FrozenModel:
             ContextLengthError: if prompt, row and answer could exceed the model's maximum.
             PromptError: if the prompt has a head, which says no words.
         """
-        prefixes = self._checked_words(rows, prefix, extra=sampling.max_new_tokens - 1)
+        row_checks.check_says_words(row_checks.list_of(prefix))
+        prefixes = self._checked(rows, prefix, extra=sampling.max_new_tokens - 1)
         answers: list[list[int]] = [[] for _ in rows]
         for indices, states in mixed_batches([len(row) for row in rows], prefixes, batch_size):
             choose = TokenChooser(sampling, [sampling.seed + i for i in indices])
@@ -404,6 +408,14 @@ class FrozenModel:
             for index, tokens in zip(indices, made, strict=True):
                 answers[index] = tokens
         return answers
+
+    def running_rows(self) -> RunningRows:
+        """Rows that are continued token by token, and join and leave meanwhile; none yet.
+
+        Raises:
+            PromptError: if the model is an encoder, which continues nothing.
+        """
+        return running_rows(self._path, self.network)
 
     @contextmanager
     def keeping_contexts(self, budget_bytes: int) -> Iterator[ContextCache]:
@@ -467,17 +479,6 @@ class FrozenModel:
         runs_choices = row_checks.check_choices(row_checks.list_of(prefix), choices)
         return self._checked(rows, prefix, extra=max(map(len, choices)) - 1 if runs_choices else 0)
 
-    def _checked_words(
-        self,
-        rows: Sequence[TokenIds],
-        prefix: Prefixes,
-        *,
-        extra: int,
-        answer_starts: Sequence[int] | None = None,
-    ) -> Sequence[PrefixState]:
-        row_checks.check_says_words(row_checks.list_of(prefix))
-        return self._checked(rows, prefix, extra=extra, answer_starts=answer_starts)
-
     def _checked(
         self,
         rows: Sequence[TokenIds],
@@ -492,8 +493,5 @@ class FrozenModel:
             lengths = [len(row) for row in rows]
             longest = self._path.longest_side(lengths, prefixes, answer_starts or lengths, extra)
             what = "the longer of prompt + input and answer"
-        if self.maximum_length is not None and longest > self.maximum_length:
-            raise ContextLengthError(
-                f"{what} = {longest} tokens; the model's maximum is {self.maximum_length}"
-            )
+        row_checks.check_length(longest, what, self.maximum_length)
         return prefixes

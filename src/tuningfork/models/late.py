@@ -52,13 +52,8 @@ class PartialCache(DirectedCache):
         """The same states, with the mask of a layer without the prefix hiding it."""
         if layer not in self._empty.layers:
             return states, mask
-        if mask is None:
-            mask = _causal_mask(states, self.get_seq_length(layer) + states.shape[1])
-        slots = torch.arange(mask.shape[-1], device=mask.device)
-        behind = slots[None] - self._padding.to(mask.device)[:, None]  # (B, K)
-        is_empty = ((behind >= 0) & (behind < self._empty.count))[:, None, None]
-        hidden = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
-        return states, mask.masked_fill(is_empty, hidden)
+        num_slots = self.get_seq_length(layer) + states.shape[1]
+        return states, hide_slots(mask, states, num_slots, self._padding, self._empty.count)
 
 
 class EntryCache(DirectedCache):
@@ -111,6 +106,23 @@ def _redirect(
     states, mask = cache.redirect(index, call.arguments[first], call.arguments.get(_MASK))
     call.arguments |= {first: states, _MASK: mask}
     return call.args, call.kwargs
+
+
+def hide_slots(
+    mask: Tensor | None, states: Tensor, num_slots: int, padding: Tensor, count: Tensor | int
+) -> Tensor:
+    """`mask`, for `states` (B, T, H) that see `num_slots` up to their own, without the first of each row.
+
+    So many as `count`, of all rows or of each (B,), are hidden behind the `padding` (B,) of each row.
+    """
+    if mask is None:
+        mask = _causal_mask(states, num_slots)
+    slots = torch.arange(mask.shape[-1], device=mask.device)
+    behind = slots[None] - padding.to(mask.device)[:, None]  # (B, K)
+    counts = count if isinstance(count, int) else count[:, None]
+    is_hidden = ((behind >= 0) & (behind < counts))[:, None, None]
+    lowest = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+    return mask.masked_fill(is_hidden, lowest)
 
 
 def _causal_mask(states: Tensor, num_slots: int) -> Tensor:

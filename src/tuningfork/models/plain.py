@@ -81,7 +81,7 @@ class PlainPath:
         """Next-token logits (N, V) after the tokens of each row named by `at`, in order."""
         return torch.cat(
             [
-                self._row_logits(row, prefix, answer_start(positions, row))[
+                self.row_logits(row, prefix, answer_start(positions, row))[
                     torch.tensor(list(positions), device=self.device)
                 ]
                 for row, prefix, positions in zip(rows, _one_each(prefixes, len(rows)), at, strict=True)
@@ -96,7 +96,7 @@ class PlainPath:
         scores = []
         for row, prefix in zip(rows, _one_each(prefixes, len(rows)), strict=True):
             for choice in choices:
-                logits = self._row_logits([*row, *choice[:-1]], prefix, len(row))[len(row) - 1 :]
+                logits = self.row_logits([*row, *choice[:-1]], prefix, len(row))[len(row) - 1 :]
                 target = torch.tensor(list(choice), device=self.device)[:, None]
                 scores.append(logits.log_softmax(dim=-1).gather(1, target).sum())
         return torch.stack(scores).view(len(rows), len(choices))
@@ -107,12 +107,12 @@ class PlainPath:
         """New tokens of each row, the whole row run again for each token."""
         for index, (row, prefix) in enumerate(zip(rows, _one_each(prefixes, len(rows)), strict=True)):
             while choose.step_row(
-                index, self._row_logits([*row, *choose.tokens[index]], prefix, len(row))[-1]
+                index, self.row_logits([*row, *choose.tokens[index]], prefix, len(row))[-1]
             ):
                 pass
         return choose.tokens
 
-    def _row_logits(self, row: TokenIds, prefix: PrefixState, start: int) -> Tensor:
+    def row_logits(self, row: TokenIds, prefix: PrefixState, start: int) -> Tensor:
         """Logits (T, V) of one row, whose answer begins at `start`, in float32."""
         return self._logits(row, prefix, start)[prefix.num_tokens :].float()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tuningfork.errors import PromptError
+from tuningfork.errors import ContextLengthError, PromptError
 from tuningfork.models.prefix import PrefixState
 from tuningfork.types import TokenIds
 
@@ -44,6 +44,16 @@ def check_rows(rows: Sequence[TokenIds], prefixes: list[PrefixState]) -> int:
             )
         longest = max(longest, len(row) + state.num_tokens)
     return longest
+
+
+def check_length(longest: int, what: str, maximum: int | None) -> None:
+    """Check that `longest` tokens, which are `what`, are at most the model's `maximum`.
+
+    Raises:
+        ContextLengthError: if they are more.
+    """
+    if maximum is not None and longest > maximum:
+        raise ContextLengthError(f"{what} = {longest} tokens; the model's maximum is {maximum}")
 
 
 def check_choices(prefixes: Sequence[PrefixState], choices: Sequence[TokenIds]) -> bool:

@@ -63,7 +63,8 @@ class SharedPrefixPath:
     def __init__(self, network: PreTrainedModel, head: LogitsHead) -> None:
         self._network = network
         self._decoder = network.base_model
-        self._head = head
+        self.head = head
+        """From hidden states to logits."""
         self.packs_choices = False
         """Whether the network takes a mask of ours, found out by `probe_support`."""
         self.leaves_out_slots = False
@@ -164,7 +165,7 @@ class SharedPrefixPath:
         not_run = prefix.num_tokens - len(states)
         if min(at, default=not_run) < not_run:
             raise PromptError(f"the first {not_run} virtual tokens are keys and values, which have no logits")
-        return self._head(states.to(self._network.dtype)[[place - not_run for place in at]])
+        return self.head(states.to(self._network.dtype)[[place - not_run for place in at]])
 
     @torch.no_grad()
     def states_before(self, layer: int, embeddings: Tensor) -> Tensor:
@@ -185,7 +186,7 @@ class SharedPrefixPath:
     ) -> Tensor:
         """Next-token logits (N, V) after the tokens of each row named by `at`, in order; nothing else."""
         starts = [answer_start(*pair) for pair in zip(at, rows, strict=True)]
-        return self._head(self.states(rows, prefixes, at, starts))
+        return self.head(self.states(rows, prefixes, at, starts))
 
     def states(
         self,
@@ -195,8 +196,8 @@ class SharedPrefixPath:
         answer_starts: Sequence[int] | None = None,
     ) -> Tensor:
         """Last hidden states (N, H) of the tokens of each row named by `at`, in order."""
-        opening = self._open(rows, prefixes, answer_starts)
-        hidden = self._run_opening(opening)
+        opening = self.open_rows(rows, prefixes, answer_starts)
+        hidden = self.run_opening(opening)
         row_index = [row for row, positions in enumerate(at) for _ in positions]
         steps = [step for row, positions in enumerate(at) for step in opening.steps(row, positions)]
         if opening.states is not None:
@@ -212,19 +213,19 @@ class SharedPrefixPath:
         another is read off it. A prompt with a head tells the choices apart by it, and runs none of them.
         """
         if (head := prefixes[0].head) is not None:
-            return head.log_probabilities(self._last_states(self._open(rows, prefixes)))
+            return head.log_probabilities(self._last_states(self.open_rows(rows, prefixes)))
         stems = maximal_stems(choices)
         num_logits = len(rows) * (1 + sum(map(len, stems))) * embedding_weight(self._network).shape[0]
         if stems and self.packs_choices and num_logits <= _MOST_LOGITS_PER_RUN:
-            return self._score_packed(self._open(rows, prefixes), choices, stems)
-        opening = self._open(rows, prefixes)
-        first = self._head(self._last_states(opening)).log_softmax(dim=-1)
+            return self._score_packed(self.open_rows(rows, prefixes), choices, stems)
+        opening = self.open_rows(rows, prefixes)
+        first = self.head(self._last_states(opening)).log_softmax(dim=-1)
         scores = first[:, [choice[0] for choice in choices]]
         if not stems:
             return scores
         layers, past = opening.aligned()
         for stem, after in self._read_stems(layers, opening.empty, past, list(stems)):
-            later = self._head(after).log_softmax(dim=-1)
+            later = self.head(after).log_softmax(dim=-1)
             for index in stems[stem]:
                 for step, token in enumerate(choices[index][1:]):
                     scores[:, index] += later[:, step, token]
@@ -245,8 +246,8 @@ class SharedPrefixPath:
             use_cache=True,
         )
         hidden = cast(Tensor, output.last_hidden_state)
-        first = self._head(hidden[torch.arange(num_rows), opening.lengths - 1]).log_softmax(dim=-1)
-        later = self._head(hidden[:, num_steps:]).log_softmax(dim=-1)
+        first = self.head(hidden[torch.arange(num_rows), opening.lengths - 1]).log_softmax(dim=-1)
+        later = self.head(hidden[:, num_steps:]).log_softmax(dim=-1)
         scores = first[:, [choice[0] for choice in choices]]
         for start, served in zip(layout.starts, stems.values(), strict=True):
             for index in served:
@@ -258,18 +259,21 @@ class SharedPrefixPath:
         self, rows: Sequence[TokenIds], prefixes: Sequence[PrefixState], choose: TokenChooser
     ) -> list[list[int]]:
         """New tokens of each row; the prompt's keys and values are computed once, by `prefix`."""
-        opening = self._open(rows, prefixes)
-        logits = self._head(self._last_states(opening))
+        opening = self.open_rows(rows, prefixes)
+        logits = self.head(self._last_states(opening))
         layers, total = opening.aligned()
         cache = new_cache(layers, opening.empty, total)
         while True:
             tokens = choose.step(logits)
             if choose.is_done:
                 return choose.tokens
-            ids = torch.tensor(tokens, device=self.device)[:, None]
-            hidden = self._continue(embed_ids(self._network, ids), cache, total)
-            logits = self._head(hidden[:, -1])
+            logits = self.follow(tokens, cache, total)
             total = total + 1
+
+    def follow(self, tokens: Sequence[int], cache: DynamicCache, past: Tensor) -> Tensor:
+        """Next-token logits (B, V) after one more token of each row; its last `past` (B,) slots are real."""
+        ids = torch.tensor(tokens, device=self.device)[:, None]
+        return self.head(self._continue(embed_ids(self._network, ids), cache, past)[:, -1])
 
     def _fitted(self, prefix: KeyValuePrefix) -> tuple[KeyValues, ...]:
         return fitted_layers(
@@ -312,7 +316,7 @@ class SharedPrefixPath:
             return embed_row(self._network, segment.prefix_ids, segment.embeddings)
         return embed_segment(self._network, segment)
 
-    def _open(
+    def open_rows(
         self,
         rows: Sequence[TokenIds],
         prefixes: Sequence[PrefixState],
@@ -400,15 +404,15 @@ class SharedPrefixPath:
         lengths = batch.lengths.tolist()
         return split_rows(cache_layers(cache), output.last_hidden_state, features, lengths, prefix.num_tokens)
 
-    def _run_opening(self, opening: Opening) -> Tensor:
-        """Hidden states (B, T, H)."""
+    def run_opening(self, opening: Opening) -> Tensor:
+        """Hidden states (B, T, H) of what is to be run; its cache then holds that, too."""
         if opening.padding is None:
             return self._run(opening.embeddings, opening.cache)
         return self._continue(opening.embeddings, opening.cache, opening.num_past - opening.padding)
 
     def _last_states(self, opening: Opening) -> Tensor:
         """Hidden states (B, H) of the last token of each row."""
-        hidden = self._run_opening(opening)
+        hidden = self.run_opening(opening)
         return hidden[torch.arange(hidden.shape[0]), opening.lengths - 1]
 
     @torch.no_grad()

@@ -25,6 +25,8 @@ class LoadedPrompt:
     soft: SoftPrompt | AdaptedPrompt | None = None
     text_ids: TokenIds = ()
     """Tokens of the text in front of every row that are equal for all of them."""
+    end_ids: frozenset[int] = frozenset()
+    """Tokens that end an answer behind it, besides those that end every text of the model."""
 
 
 @dataclass(frozen=True, slots=True)
