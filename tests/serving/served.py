@@ -5,11 +5,16 @@ from typing import Any
 
 import torch
 
+from tests.library.prompts import CONTRACT, LINEAGE
 from tests.library.run_examples import prompt_record, run_record
 from tests.tiny_folder import build_byte_tokenizer
 from tests.tiny_models import build_network
+from tuningfork.library.aliases import MoveRequest
+from tuningfork.library.canonical import hash_bytes
+from tuningfork.library.contents import Content, VersionRecord
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import ModelRecord, TuneOptions
+from tuningfork.library.store import Library
 from tuningfork.models.artefacts import InputPrompt, SoftPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.tasks.task import Task, TaskData
@@ -80,3 +85,18 @@ def save_run(
         chosen = prompt_record("text" if soft is None else "soft", task.prompt).model_copy(update=record)
         made.save_prompt(chosen, soft)
     return RunFolder.open(folder)
+
+
+def register(library: Library, name: str, run: RunFolder, *, author: str = "ann") -> VersionRecord:
+    """The prompt of `run` as a version, with the files that make it run."""
+    paths = [path for path in run.path.rglob("*") if path.is_file()]
+    files = {path.relative_to(run.path).as_posix(): path.read_bytes() for path in paths}
+    hashes = {path: hash_bytes(found) for path, found in files.items()}
+    content = Content(kind="soft", text=run.task.prompt, contract=CONTRACT, files=hashes)
+    return library.register(name, content, files, LINEAGE, author=author)
+
+
+def point(library: Library, name: str, alias: str, number: int | None, *, actor: str = "ann") -> None:
+    """Have an alias point to a version, without gates."""
+    library.set_policy(name, alias, {}, actor=actor)
+    library.move_alias(MoveRequest(name, alias, number, actor))

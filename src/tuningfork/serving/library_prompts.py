@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from tuningfork.errors import AccessError, LibraryError, TuningForkError
 from tuningfork.library.checked_out import open_version
 from tuningfork.library.contents import VersionRecord
@@ -76,7 +78,9 @@ class LibraryPrompts:
         self._versions: OrderedDict[str, ServedPrompt] = OrderedDict()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
-        self._head = ""
+        self._head: str | None = None
+        self._failed: set[str] = set()
+        """Versions that could not be loaded the last time, of which the log has told."""
 
     def known(self, wanted: Reference) -> ServedPrompt | None:
         """What `wanted` named when it was last looked up; None if it never was. Takes no time."""
@@ -107,30 +111,35 @@ class LibraryPrompts:
     def follow(self, *, always: bool = False) -> list[Reference]:
         """Look up again whatever was asked for, if anything happened in the library; return what changed.
 
-        What a reference named stays where the version that it names now cannot be loaded, and the log says
-        why; a reference that names nothing any more is forgotten.
+        Where the version that a reference names now cannot be loaded, the one before goes on answering, the
+        log says why, and it is tried again the next time. What names nothing any more is forgotten.
+
+        Raises:
+            LibraryError: the database cannot be used; everything stays as it was.
         """
-        if not always and not self._something_happened():
+        head = self._current_head()
+        if not always and head is not None and head == self._head:
             return []
         with self._lock:
             before = dict(self._named)
-        changed = []
+        changed, failed = [], set()
         for wanted, old in before.items():
-            try:
-                version = self.library.get(str(wanted))
-            except LibraryError as error:
-                _log.warning("%s: is not served any more: %s", wanted, error)
+            version = self._looked_up(wanted)
+            if version is None:
                 self._forget(wanted)
                 changed.append(wanted)
-                continue
-            if version.revoked is None and version.reference == old.reference:
-                continue
-            try:
-                self.find(wanted)
-            except TuningForkError as error:
-                _log.error("%s: cannot be loaded, so %s goes on answering: %s", wanted, old.reference, error)
-                continue
-            changed.append(wanted)
+            elif version.reference != old.reference:
+                try:
+                    self.find(wanted)
+                    changed.append(wanted)
+                except TuningForkError as error:
+                    failed.add(version.reference)
+                    if version.reference not in self._failed:
+                        _log.error(
+                            "%s: cannot be loaded, so %s goes on answering: %s", wanted, old.reference, error
+                        )
+        self._failed = failed
+        self._head = None if failed else head
         return changed
 
     def listed(self, view: Library | None = None) -> Sequence[tuple[str, str]]:
@@ -177,11 +186,24 @@ class LibraryPrompts:
         with self._lock:
             self._named.pop(wanted, None)
 
-    def _something_happened(self) -> bool:
-        """Whether the chain of events has grown since the last time; always, where it may not be read."""
+    def _looked_up(self, wanted: Reference) -> VersionRecord | None:
+        """The version that `wanted` names; None where it names none that may be used."""
         try:
-            head = self.library.head()
+            version = self.library.get(str(wanted))
+        except LibraryError as error:
+            if isinstance(error.__cause__, DBAPIError):
+                # The database is away, which says nothing of the version.
+                raise
+            _log.warning("%s: is not served any more: %s", wanted, error)
+            return None
+        if version.revoked is not None:
+            _log.warning("%s: is not served any more: it was revoked", version.reference)
+            return None
+        return version
+
+    def _current_head(self) -> str | None:
+        """The hash of the last event of the library; None where it may not be read."""
+        try:
+            return self.library.head()
         except AccessError:
-            return True
-        before, self._head = self._head, head
-        return head != before
+            return None
