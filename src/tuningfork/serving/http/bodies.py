@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from os.path import commonprefix
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,7 +13,7 @@ Body = TypeVar("Body", bound="AskingBody")
 Fields = TypeVar("Fields", bound=BaseModel)
 Token = Annotated[int, Field(ge=0, lt=2**31)]
 UNSUPPORTED = "unsupported_parameter"
-_LONGEST_FOUND = 80
+_LONGEST_FOUND, _MOST_REASONS = 80, 4
 
 
 class StreamOptions(BaseModel):
@@ -198,17 +199,16 @@ def _check_text(content: bytes, given: dict[str, Any]) -> None:
 
 
 def _told(error: ValidationError) -> Exception:
-    """The first problem in a line; a client that sees one field named can mend it."""
-    first = error.errors(include_url=False)[0]
-    # What follows the field may be the branch of a union that was tried, which says nothing.
-    path = [part for part in first["loc"] if isinstance(part, int) or "[" not in part]
-    place = ".".join(str(part) for part in path)
-    field = str(path[0]) if path else None
-    message = first["msg"]
-    if first["type"] == "missing":
+    """What is wrong with the first field that is, in a line, whichever of its types it should have had."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    alike = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
+    # Behind what all have in common are the types that were tried, which say nothing to a client.
+    path = commonprefix([problem["loc"] for problem in alike])
+    place, field = ".".join(map(str, path)), str(path[0]) if path else None
+    if first["type"] == "missing" and len(alike) == 1:
         return bad_request(f"{place}: is required", field, code="missing_required_parameter")
-    if len({problem["loc"][:1] for problem in error.errors()}) == 1 and len(error.errors()) > 1:
-        message = "; or: ".join(dict.fromkeys(problem["msg"] for problem in error.errors()[:4]))
+    message = "; or: ".join(dict.fromkeys(problem["msg"] for problem in alike[:_MOST_REASONS]))
     return bad_request(f"{place}: {message}, found {_shown(first['input'])}", field, code="invalid_value")
 
 

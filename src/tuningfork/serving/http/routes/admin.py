@@ -114,8 +114,11 @@ def _confined(service: Service, path: str) -> Path:
     # Links are followed first: what counts is where the files lie.
     try:
         found = (root.resolve() / path).resolve()
+        is_folder = found.is_dir()
     except (OSError, ValueError, RuntimeError):
-        raise ServingError("path: cannot be a folder of runs") from None
+        raise ServingError("path: cannot be that of a folder") from None
     if not found.is_relative_to(root.resolve()):
         raise ServingError("path: leads out of the folder that runs are loaded from")
+    if not is_folder:
+        raise ServingError("path: there is no such folder")
     return found
