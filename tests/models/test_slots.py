@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers.cache_utils import DynamicLayer
 
 from tuningfork.models.late import EmptySlots
 from tuningfork.models.slots import RowSlots
@@ -34,6 +35,7 @@ def assert_holds(slots: RowSlots, rows: list[Tensor]) -> None:
     assert slots.lengths == [row.shape[2] for row in rows]
     assert slots.num_slots == slots.get_seq_length() == max(slots.lengths, default=0)
     layer = slots.layers[0]
+    assert isinstance(layer, DynamicLayer)
     assert layer.keys is not None
     assert layer.values is not None
     assert torch.isfinite(layer.keys).all()

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.tiny_models import EOS, VOCABULARY_SIZE, build_model, random_ids, tiny_model
+from tests.peft_reference import random_update
+from tests.tiny_models import EOS, VOCABULARY_SIZE, build_model, random_ids, tiny_encoder, tiny_model
 from tests.unpadded_reference import random_embeddings
 from tuningfork.errors import ContextLengthError, PromptError, QueueFullError, ServingError
 from tuningfork.events import Event, FirstTokenMade, RequestFinished, RequestQueued, RowsStepped
-from tuningfork.models.artefacts import InputPrompt
+from tuningfork.models.artefacts import AdaptedPrompt, InputPrompt
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions
-from tuningfork.serving.engine import ServingEngine
+from tuningfork.serving.engine import ServingEngine, model_end_ids
 from tuningfork.serving.requests import Delta, GenerationRequest, LoadedPrompt, SamplingSettings
 from tuningfork.serving.scheduler import EngineLimits
 
@@ -337,3 +338,94 @@ def test_stopping_finishes_what_came_and_takes_no_more() -> None:
         assert (await task)[-1].finish_reason == "cancelled"
 
     asyncio.run(run())
+
+
+def test_an_answer_ends_before_a_stop_text() -> None:
+    model = tiny_model("llama")
+    asked = request([5, 6], sampling=SamplingSettings(20, temperature=0, ignores_end=True))
+    whole = "".join(piece.text for piece in answer_all(model, [asked])[0])
+    words = whole.split()
+    stop = f"{words[7][1:]} {words[8][:1]}"
+    settings = SamplingSettings(20, temperature=0, ignores_end=True, stop=(stop, "never"))
+    (answer,) = answer_all(model, [request([5, 6], sampling=settings)])
+    assert "".join(piece.text for piece in answer) == whole[: whole.index(stop)]
+    assert answer[-1].finish_reason == "stop"
+    assert len(tokens_of(answer)) < 20
+    later = SamplingSettings(20, temperature=0, ignores_end=True, stop=(stop,), min_tokens=20)
+    (answer,) = answer_all(model, [request([5, 6], sampling=later)])
+    assert "".join(piece.text for piece in answer) == whole
+
+
+def test_a_long_row_keeps_no_other_waiting() -> None:
+    model = tiny_model("llama")
+
+    async def run() -> None:
+        limits = EngineLimits(tokens_read_per_step=2)
+        async with ServingEngine(model, limits=limits) as engine:
+            first = engine.submit(request([5], sampling=LONG))
+            await anext(first)
+            long = asyncio.create_task(pieces(engine.submit(request(random_ids(60, seed=1)))))
+            others = 0
+            while not long.done():
+                await anext(first)
+                others += 1
+            # 60 tokens, two between any two steps.
+            assert others >= 30
+            await first.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("architecture", ["jamba", "t5"])
+def test_models_whose_rows_run_alone_answer_too(architecture: str) -> None:
+    model = tiny_model(architecture)
+    prompts = [LoadedPrompt("text", "text", text_ids=(9, 8)), NO_PROMPT]
+    requests = [
+        request(random_ids(length, seed=length), prompts[length % 2], SamplingSettings(5, temperature=0))
+        for length in (3, 8, 2)
+    ]
+    found = answer_all(model, requests, limits=EngineLimits(max_rows=2))
+    assert [tokens_of(answer) for answer in found] == [expected_tokens(model, one) for one in requests]
+
+
+def test_prompts_with_adapters_answer_beside_others() -> None:
+    model = build_model("llama")
+    virtual = InputPrompt(torch.zeros(1, 32))
+    updates = [random_update(model.network, 2, seed=seed) for seed in (1, 2)]
+    adapters = [LoadedPrompt(id(one), "adapted", AdaptedPrompt(virtual, one)) for one in updates]
+    requests = [
+        request([5, index + 6], prompt) for index, prompt in enumerate([*adapters, NO_PROMPT, *adapters])
+    ]
+    found = answer_all(model, requests)
+    expected = [expected_tokens(model, one) for one in requests]
+    assert [tokens_of(answer) for answer in found] == expected
+    assert len(set(map(tuple, expected))) == len(expected)
+
+
+def test_an_encoder_is_refused() -> None:
+    with pytest.raises(PromptError, match="is an encoder"):
+        ServingEngine(tiny_encoder("bert"))
+
+
+def test_every_end_that_the_model_names_ends_an_answer() -> None:
+    model = build_model("llama")
+    model.network.generation_config.eos_token_id = [EOS, 40]
+    assert model_end_ids(model) == {EOS, 40}
+    asked = request([5], sampling=SamplingSettings(5, temperature=0, logit_bias={40: 100.0}))
+    (answer,) = answer_all(model, [asked])
+    assert (tokens_of(answer), answer[-1].finish_reason) == ([], "stop")
+
+
+def test_prompts_beyond_the_budget_are_read_again() -> None:
+    model = tiny_model("llama")
+    prompts = [soft_prompt(model, length) for length in (4, 5)]
+
+    async def cached(limit: int) -> list[int]:
+        async with ServingEngine(model, limits=EngineLimits(prefix_bytes=limit)) as engine:
+            order = [prompts[0], prompts[1], prompts[0]]
+            answers = [await pieces(engine.submit(request([5, 6], prompt))) for prompt in order]
+            assert engine.status.prefix_bytes <= limit
+            return [answer[0].num_cached_tokens for answer in answers]
+
+    assert asyncio.run(cached(2**20)) == [0, 0, 4]
+    assert asyncio.run(cached(0)) == [0, 0, 0]
