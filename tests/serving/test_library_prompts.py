@@ -10,8 +10,10 @@ from tests.library.residents import make_key
 from tests.serving.conftest import NAME
 from tests.serving.served import point, register, reply_task, save_run, soft_prompt
 from tuningfork.errors import LibraryError, ServingError
+from tuningfork.library.checked_out import open_version
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.naming import read_reference
+from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.store import Library
 from tuningfork.models.artefacts import InputPrompt
 from tuningfork.models.frozen import FrozenModel
@@ -223,3 +225,20 @@ def test_of_many_names_those_asked_for_last_are_kept(library: Library, model: Fr
     prompts.known(one)
     prompts.find(latest)
     assert [prompts.known(name) is not None for name in (one, two, latest)] == [True, False, True]
+
+
+def test_an_alias_that_moves_while_it_is_opened_is_looked_up_again(
+    prompts: LibraryPrompts, library: Library, model: FrozenModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def open_late(library: Library, reference: str, folder: Path | None) -> RunFolder:
+        if not opened:
+            point(library, NAME, "production", 2)
+        opened.append(reference)
+        return open_version(library, reference, folder)
+
+    monkeypatch.setattr("tuningfork.serving.library_prompts.open_version", open_late)
+    served = prompts.find(PRODUCTION)
+    assert (served.reference, drawn_as(served, model)) == (f"{NAME}@2", 2)
+    assert opened == [f"{NAME}@production"] * 2

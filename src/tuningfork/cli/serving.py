@@ -86,7 +86,7 @@ def described(service: Service) -> list[str]:
     lines = [
         f"Model     {catalogue.base.reference} ({size}, {str(model.dtype).removeprefix('torch.')}, "
         f"{model.device})",
-        f"Prompts   {len(names)}{': ' if names else ''}{shown}",
+        f"Prompts   {len(names)}: {shown or 'only the base model'}",
     ]
     if catalogue.library is not None:
         places = ", ".join(catalogue.library.selection.places)

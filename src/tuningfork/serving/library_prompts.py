@@ -162,21 +162,25 @@ class LibraryPrompts:
         return list(dict.fromkeys(found))
 
     def _load(self, wanted: Reference) -> ServedPrompt:
-        version = self.library.get(str(wanted))
-        if version.revoked is not None:
-            raise LibraryError(f"{version.reference}: was revoked at {version.revoked[:16]}")
-        known = self._versions.get(version.reference)
-        if known is not None:
-            self._versions.move_to_end(version.reference)
-            return known
-        made = self._made(version)
+        while True:
+            version = self.library.get(str(wanted))
+            if version.revoked is not None:
+                raise LibraryError(f"{version.reference}: was revoked at {version.revoked[:16]}")
+            made = self._versions.get(version.reference) or self._made(wanted, version)
+            if made is not None:
+                break
         self._versions[version.reference] = made
+        self._versions.move_to_end(version.reference)
         while len(self._versions) > self._most_kept:
             self._versions.popitem(last=False)
         return made
 
-    def _made(self, version: VersionRecord) -> ServedPrompt:
-        opened = open_version(self.library, version.reference, self._folder)
+    def _made(self, wanted: Reference, version: VersionRecord) -> ServedPrompt | None:
+        """The prompt of `version`, which `wanted` names; None if it names another one by now."""
+        # Opened by the name that was asked for: the server's own key may be for this name alone.
+        opened = open_version(self.library, str(wanted), self._folder)
+        if opened.path.name != version.content_hash:
+            return None
         # Two versions with one content have one key, so that what is computed for one serves the other.
         return self._loader.of_run(
             opened, name=version.prompt, reference=version.reference, key=("version", version.content_hash)

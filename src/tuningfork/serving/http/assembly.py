@@ -128,10 +128,20 @@ def assemble(
 
 
 def _open_library(options: ServeOptions, asked: Asked) -> Library | None:
-    """The library that prompts come from; keys, too, where there is one and people are in it."""
-    if asked.places:
-        return sign_in(options.library.open_existing())
-    return sign_in(options.library.open()) if options.library.exists and not asked.runs else None
+    """The library that prompts come from; keys, too, where there is one and people are in it.
+
+    Raises:
+        AccessError: the server itself may not read there.
+    """
+    if not asked.places and (asked.runs or not options.library.exists):
+        return None
+    library = sign_in(options.library.open_existing())
+    try:
+        library.prompts(limit=1)
+    except BaseException:
+        library.close()
+        raise
+    return library
 
 
 def _load(options: ServeOptions, asked: Asked, library: Library | None, sink: EventSink) -> FrozenModel:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -204,7 +204,8 @@ def _told(error: ValidationError) -> Exception:
     first = problems[0]
     alike = [problem for problem in problems if problem["loc"][:1] == first["loc"][:1]]
     # Behind what all have in common are the types that were tried, which say nothing to a client.
-    path = commonprefix([problem["loc"] for problem in alike])
+    steps = zip(*(problem["loc"] for problem in alike), strict=False)
+    path = [step[0] for step in takewhile(lambda step: len(set(step)) == 1, steps)]
     place, field = ".".join(map(str, path)), str(path[0]) if path else None
     if first["type"] == "missing" and len(alike) == 1:
         return bad_request(f"{place}: is required", field, code="missing_required_parameter")
