@@ -304,8 +304,9 @@ def heading(network: LlamaForCausalLM, load: Load, machine: MachineReport, dtype
     versions = "  ".join(f"{name} {machine.package_versions[name]}" for name in names)
     return "\n".join(
         [
-            f"{load.num_requests} requests from {load.num_clients} clients for {load.num_prompts} soft prompts "
-            f"of {load.num_virtual_tokens} tokens, {load.num_tokens} tokens in, {load.num_answered} out, {dtype}",
+            f"{load.num_requests} requests from {load.num_clients} clients for {load.num_prompts} soft "
+            f"prompts of {load.num_virtual_tokens} tokens, {load.num_tokens} tokens in, "
+            f"{load.num_answered} out, {dtype}",
             f"Llama of {config.num_hidden_layers} layers, {config.hidden_size} wide, vocabulary "
             f"{config.vocab_size:,}, {network.num_parameters() / 1e6:.0f} M parameters",
             f"{versions}  {machine.torch_threads} threads",

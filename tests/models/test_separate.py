@@ -76,6 +76,18 @@ def test_answers_of_a_decoder_have_the_logits_of_rows_alone(architecture: str) -
     assert worst_difference(model, guests(prompts)) <= TOLERANCE
 
 
+@pytest.mark.parametrize("architecture", ["jamba", "t5"])
+def test_rows_are_read_one_after_the_other(architecture: str) -> None:
+    model = tiny_model(architecture)
+    rows, state = model.running_rows(), model.prefix([[5, 6]])
+    ids = [random_ids(length, seed=length) for length in (3, 6, 1)]
+    readings = [rows.begin(state, row) for row in ids]
+    together = rows.read_together(readings)
+    alone = [rows.read(rows.begin(state, row), 1) for row in ids]
+    assert torch.equal(together, torch.cat(alone))
+    assert all(reading.is_read for reading in readings)
+
+
 def test_an_encoder_says_nothing_before_the_row_and_needs_one() -> None:
     model = tiny_model("t5")
     rows = model.running_rows()

@@ -241,6 +241,32 @@ def test_a_row_has_logits_after_each_of_its_tokens(index: int, piece: int) -> No
         assert float((before - last).abs().max()) <= TOLERANCE
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "bloom", "mistral", "gemma2"])
+def test_rows_that_are_read_together_run_on_as_if_read_alone(architecture: str) -> None:
+    model = tiny_model(architecture)
+    prompt, virtual = adapted(model, 1)
+    through = with_peft_layers(model.network, prompt.update)
+    prompts = of_every_kind(model)
+    prompts.append((model.prefix([prompt]), partial(_through, through, virtual)))
+    visitors = guests(prompts, [(1 + 5 * index % 13, 0, 9, WHOLE) for index in range(12)])
+    rows = model.running_rows()
+    first = rows.begin(model.prefix([[5, 6]]), [7, 8, 9])
+    rows.read(first, WHOLE)
+    rows.join(first)
+    readings = [rows.begin(guest.prefix, guest.ids) for guest in visitors]
+    logits = rows.read_together(readings)
+    assert all(reading.is_read for reading in readings)
+    for reading in readings:
+        rows.join(reading)
+    made = [random_ids(4, seed=index) for index in range(len(visitors))]
+    with torch.no_grad():
+        for step in range(4):
+            for guest, of_row, tokens in zip(visitors, logits, made, strict=True):
+                alone = guest.alone([*guest.ids, *tokens[:step]], len(guest.ids))[-1]
+                assert float((of_row - alone).abs().max()) <= TOLERANCE
+            logits = rows.step([11, *(tokens[step] for tokens in made)])[1:]
+
+
 def test_a_row_without_a_token_runs_behind_its_prompt() -> None:
     model = tiny_model("llama")
     (state, alone), rows = behind(model, 4), model.running_rows()

@@ -176,6 +176,17 @@ def test_what_happens_is_told() -> None:
     assert [step.num_rows for step in (*steps, last) if isinstance(step, RowsStepped)] == [1, 1, 1]
 
 
+def test_a_listener_that_fails_harms_nobody() -> None:
+    class Failing:
+        def emit(self, event: Event) -> None:
+            raise RuntimeError("no room")
+
+    model = tiny_model("llama")
+    one = request([5, 6])
+    (answer,) = answer_all(model, [one], sink=Failing())
+    assert tokens_of(answer) == expected_tokens(model, one)
+
+
 class StubbornGrammar:
     """Allows one token, and fails on its second use."""
 
@@ -244,6 +255,31 @@ def test_a_failed_step_ends_those_in_it_and_not_the_engine(monkeypatch: pytest.M
                 await pieces(engine.submit(request([5, 6])))
             after = request([7, 8])
             assert tokens_of(await pieces(engine.submit(after))) == expected_tokens(model, after)
+
+    asyncio.run(run())
+
+
+def test_rows_that_cannot_be_read_together_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model("llama")
+    path: Any = model._path
+    open_rows = path.open_rows
+
+    def failing(rows: Sequence[Sequence[int]], prefixes: Any) -> Any:
+        if any(44 in row for row in rows):
+            raise RuntimeError("44 is too much")
+        return open_rows(rows, prefixes)
+
+    async def run() -> None:
+        async with ServingEngine(model) as engine:
+            good = [request([5, 6]), request([7, 8, 9])]
+            expected = [expected_tokens(model, one) for one in good]
+            monkeypatch.setattr(path, "open_rows", failing)
+            streams = [engine.submit(one) for one in (good[0], request([4, 44]), good[1])]
+            first, error, last = await asyncio.gather(*map(pieces, streams), return_exceptions=True)
+            assert "44 is too much" in str(error)
+            assert isinstance(first, list)
+            assert isinstance(last, list)
+            assert [tokens_of(first), tokens_of(last)] == expected
 
     asyncio.run(run())
 
@@ -365,11 +401,14 @@ def test_a_long_row_keeps_no_other_waiting() -> None:
             first = engine.submit(request([5], sampling=LONG))
             await anext(first)
             long = asyncio.create_task(pieces(engine.submit(request(random_ids(60, seed=1)))))
+            short = asyncio.create_task(pieces(engine.submit(request([5], sampling=SamplingSettings(1)))))
             others = 0
             while not long.done():
                 await anext(first)
                 others += 1
-            # 60 tokens, two between any two steps.
+                # The short row is read beside the first pieces of the long one.
+                assert short.done() or others < 20
+            # 60 tokens, at most two between any two steps.
             assert others >= 30
             await first.aclose()
 

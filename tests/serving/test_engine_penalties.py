@@ -12,7 +12,7 @@ from tests.tiny_models import EOS, random_ids, tiny_model
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.serving import engine as engine_module
 from tuningfork.serving.requests import GenerationRequest, SamplingSettings
-from tuningfork.serving.sampling import RowSampler
+from tuningfork.serving.sampling import RowSampler, choose
 from tuningfork.serving.scheduler import EngineLimits
 
 
@@ -75,7 +75,7 @@ def test_penalties_are_those_of_each_row() -> None:
 def test_a_penalty_over_another_row_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("llama")
     requests = penalised_requests(model)
-    right = engine_module.choose
+    right = choose
 
     def crossed(samplers: Sequence[RowSampler], logits: Tensor) -> Any:
         return right(samplers, logits) if len(samplers) == 1 else right(samplers[::-1], logits)

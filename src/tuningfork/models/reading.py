@@ -57,6 +57,9 @@ class RunningRows(Protocol):
         Returns next-token logits (1, V) after the last token that was read, or (n, V) after each of them.
         """
 
+    def read_together(self, readings: Sequence[Reading]) -> Tensor:
+        """Read rows of which nothing was read yet; next-token logits (B, V) after the last token of each."""
+
     def join(self, reading: Reading) -> None:
         """Add a row that was read, behind those that are there."""
 
@@ -65,3 +68,6 @@ class RunningRows(Protocol):
 
     def leave(self, places: Collection[int]) -> None:
         """Drop the rows at `places`; the others keep their order."""
+
+    def clear(self) -> None:
+        """Drop all rows, whatever went wrong with them before."""

@@ -133,6 +133,10 @@ class SeparateRows:
         reading.num_read = len(reading.ids)
         return logits if wants_all else logits[-1:]
 
+    def read_together(self, readings: Sequence[Reading]) -> Tensor:
+        """Read rows of which nothing was read yet; next-token logits (B, V) after the last token of each."""
+        return torch.cat([self.read(reading, len(reading.ids)) for reading in readings])
+
     def join(self, reading: Reading) -> None:
         """Add a row that was read, behind those that are there."""
         assert isinstance(reading, SeparateReading)
@@ -151,3 +155,7 @@ class SeparateRows:
     def leave(self, places: Collection[int]) -> None:
         """Drop the rows at `places`; the others keep their order."""
         self._rows = [row for place, row in enumerate(self._rows) if place not in places]
+
+    def clear(self) -> None:
+        """Drop all rows."""
+        self._rows = []

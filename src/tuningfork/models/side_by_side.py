@@ -1,6 +1,7 @@
 """Rows that share one batch while they are continued, whatever prompts they follow."""
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,7 @@ from transformers import PreTrainedModel
 from tuningfork.errors import PromptError
 from tuningfork.models.low_rank import LowRankUpdate, applied
 from tuningfork.models.opening import Opening
-from tuningfork.models.prefix import PrefixState, cache_layers, expand_prefix
+from tuningfork.models.prefix import KeyValues, PrefixState, cache_layers, expand_prefix
 from tuningfork.models.reading import Reading
 from tuningfork.models.row_checks import check_rows, check_says_words
 from tuningfork.models.shared import SharedPrefixPath
@@ -24,6 +25,8 @@ class SharedReading(Reading):
 
     opening: Opening | None = None
     """The row as the network is given it, once that has begun."""
+    layers: Sequence[KeyValues | None] | None = None
+    """Keys and values of a row that was read together with others; what it does not fill is in front."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +99,37 @@ class SharedRows:
             return self._path.head(hidden if wants_all else hidden[-1:])
 
     @torch.no_grad()
+    def read_together(self, readings: Sequence[Reading]) -> Tensor:
+        """Read rows of which nothing was read yet; next-token logits (B, V) after the last token of each."""
+        groups = defaultdict[Hashable, list[int]](list)
+        for place, reading in enumerate(readings):
+            prefix = reading.prefix
+            alone = place if prefix.instance is not None else None
+            groups[id(prefix.update), prefix.empty, alone].append(place)
+        logits: list[Tensor] = [torch.empty(0)] * len(readings)
+        for places in groups.values():
+            some = [readings[place] for place in places]
+            found = self._read_alike(some) if len(some) > 1 else self.read(some[0], len(some[0].ids))
+            for place, of_row in zip(places, found, strict=True):
+                logits[place] = of_row
+        return torch.stack(logits)
+
+    def _read_alike(self, readings: Sequence[Reading]) -> Tensor:
+        """`read_together` of rows that may share a batch."""
+        prefixes = [reading.prefix for reading in readings]
+        with applied(self._network, prefixes[0].update):
+            opening = self._path.open_rows([reading.ids for reading in readings], prefixes)
+            hidden = self._path.run_opening(opening)
+            logits = self._path.head(hidden[torch.arange(len(readings)), opening.lengths - 1])
+        layers, _ = opening.aligned()
+        for place, reading in enumerate(readings):
+            assert isinstance(reading, SharedReading)
+            row = slice(place, place + 1)
+            reading.layers = [None if pair is None else (pair[0][row], pair[1][row]) for pair in layers]
+            reading.num_read = len(reading.ids)
+        return logits
+
+    @torch.no_grad()
     def join(self, reading: Reading) -> None:
         """Add a row that was read, behind those that are there."""
         assert isinstance(reading, SharedReading)
@@ -104,14 +138,15 @@ class SharedRows:
         if group is None:
             group = _Group(update, RowSlots(self._layers))
             self._groups.append(group)
-        if reading.opening is None:
+        layers = reading.layers
+        if layers is None and reading.opening is not None:
+            layers = cache_layers(reading.opening.cache)
+        elif layers is None:
             layers, _ = expand_prefix([reading.prefix], 1, self._network.dtype)
-        else:
-            layers = list(cache_layers(reading.opening.cache))
         num_tokens = reading.prefix.num_tokens + len(reading.ids)
         group.slots.join(layers, [num_tokens], reading.prefix.empty)
         self._owners.append(group)
-        reading.opening = None
+        reading.opening = reading.layers = None
 
     @torch.no_grad()
     def step(self, tokens: Sequence[int]) -> Tensor:
@@ -134,6 +169,10 @@ class SharedRows:
                 group.slots.leave(gone)
         self._owners = [owner for place, owner in enumerate(self._owners) if place not in places]
         self._groups = [group for group in self._groups if group.slots.lengths]
+
+    def clear(self) -> None:
+        """Drop all rows, whatever went wrong with them before."""
+        self._groups, self._owners = [], []
 
     def _places(self, group: _Group) -> list[int]:
         return [place for place, owner in enumerate(self._owners) if owner is group]

@@ -9,12 +9,15 @@ import copy
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
 from tuningfork.errors import ContextLengthError, ServingError, TuningForkError
 from tuningfork.events import (
+    Event,
     EventSink,
     FirstTokenMade,
     NullSink,
@@ -139,9 +142,9 @@ class ServingEngine:
                 f"prompt + input + answer = {job.most_tokens} tokens, for which the engine has no memory; "
                 "send less text, or ask for a shorter answer"
             )
-        self._scheduler.add(job)
-        self._sink.emit(RequestQueued(request.id, request.prompt.name, self._scheduler.num_waiting - 1))
         with self._wake:
+            self._scheduler.add(job)
+            self._tell(RequestQueued(request.id, request.prompt.name, self._scheduler.num_waiting - 1))
             self._wake.notify()
         return AnswerStream(job.mailbox)
 
@@ -175,7 +178,8 @@ class ServingEngine:
             if job.mailbox.is_closed or job.is_late:
                 self._end(job, job.answer.end("cancelled" if job.mailbox.is_closed else "deadline"))
         self._leave()
-        self._reading += self._scheduler.admit()
+        with self._wake:
+            self._reading += self._scheduler.admit()
         self._read_some()
         self._outbox.flush()
         if self._running:
@@ -183,55 +187,90 @@ class ServingEngine:
             self._outbox.flush()
 
     def _read_some(self) -> None:
-        left = self._limits.tokens_read_per_step
-        for job in self._reading:
+        """Read on in new rows; those that fit as a whole are read together."""
+        left, whole = self._limits.tokens_read_per_step, list[Job]()
+        for place, job in enumerate(self._reading):
             if left <= 0:
                 break
             try:
-                left -= self._read(job, left)
+                left -= self._begin(job)
+                assert job.reading is not None
+                if 0 < len(job.request.ids) <= left and not job.reading.num_read and not job.wants_scores:
+                    whole.append(job)
+                    left -= len(job.request.ids)
+                elif left > 0:
+                    # A long row leaves room for those behind it.
+                    is_last = place == len(self._reading) - 1
+                    left -= self._read(job, left if is_last else max(1, left // 2))
             # Prompts, rows and grammars are the caller's; whatever is wrong with them ends one answer.
             except Exception as error:
                 self._end(job, error)
+        if whole:
+            self._read_whole(whole)
         self._leave()
-
-    def _read(self, job: Job, most_tokens: int) -> int:
-        """Read on in the row of `job`, which runs once it is read; how many tokens were read."""
-        count = 0
-        if job.reading is None:
-            count += self._begin(job)
-        assert job.reading is not None
-        request, reading, before = job.request, job.reading, job.reading.num_read
-        wants_all = request.sampling.wants_prompt_log_probabilities
-        if reading.is_read:
-            logits = self._rows.logits_before(reading)
-            assert logits is not None
-            logits = logits[None]
-        else:
-            logits = self._rows.read(reading, max(1, most_tokens - count), wants_all=wants_all)
-            if wants_all:
-                self._score(job, before, logits)
-        if reading.is_read:
-            job.answer.begin(job.num_cached_tokens, job.scores)
-            if not request.sampling.max_tokens:
-                self._end(job, job.answer.end("length"))
-            elif self._take(job, choose([job.answer.sampler], logits[-1:])[0]):
-                self._rows.join(reading)
-                self._running.append(job)
-                job.is_running = True
-        return count + reading.num_read - before
 
     def _begin(self, job: Job) -> int:
         """Have the prompt of `job` in front of its row; how many tokens were read for that."""
+        if job.reading is not None:
+            return 0
         request, is_kept = job.request, job.request.prompt in self._prefixes
         job.admitted = job.seconds
         job.prefix = self._prefixes.take(request.prompt)
         job.num_cached_tokens = job.prefix.num_tokens if is_kept else 0
         job.reading = self._rows.begin(job.prefix, request.ids)
-        if request.sampling.wants_prompt_log_probabilities and request.ids:
+        if job.wants_scores and request.ids:
             logits = self._rows.logits_before(job.reading)
             unknown = TokenLogProbability(request.ids[0], None)
             job.scores = [unknown] if logits is None else self._scored(job, request.ids[:1], logits[None])
         return 0 if is_kept else job.prefix.num_tokens
+
+    def _read(self, job: Job, most_tokens: int) -> int:
+        """Read on in the row of `job`, which runs once it is read; how many tokens were read."""
+        assert job.reading is not None
+        reading, before = job.reading, job.reading.num_read
+        if reading.is_read:
+            last = self._rows.logits_before(reading)
+            assert last is not None
+        else:
+            logits = self._rows.read(reading, most_tokens, wants_all=job.wants_scores)
+            if job.wants_scores:
+                self._score(job, before, logits)
+            last = logits[-1]
+        if reading.is_read:
+            self._run_row(job, choose([job.answer.sampler], last[None])[0])
+        return reading.num_read - before
+
+    def _read_whole(self, jobs: list[Job]) -> None:
+        """Read the rows of `jobs` together or, if that fails, one by one, as the fault may be with one."""
+        readings = [job.reading for job in jobs if job.reading is not None]
+        try:
+            logits = self._rows.read_together(readings)
+        except Exception as error:
+            _LOG.warning("%d rows could not be read together: %s", len(jobs), _in_words(error))
+            for job in jobs:
+                self._guarded(job, partial(self._read, job, len(job.request.ids)))
+            return
+        choices = choose([job.answer.sampler for job in jobs], logits)
+        for job, choice in zip(jobs, choices, strict=True):
+            self._guarded(job, partial(self._run_row, job, choice))
+
+    def _guarded(self, job: Job, act: Callable[[], object]) -> None:
+        """Have what goes wrong with `job` end it alone."""
+        try:
+            act()
+        except Exception as error:
+            self._end(job, error)
+
+    def _run_row(self, job: Job, first: Choice | Exception) -> None:
+        """Have the row of `job`, which was read, run on behind its `first` token."""
+        assert job.reading is not None
+        job.answer.begin(job.num_cached_tokens, job.scores)
+        if not job.request.sampling.max_tokens:
+            self._end(job, job.answer.end("length"))
+        elif self._take(job, first):
+            self._rows.join(job.reading)
+            self._running.append(job)
+            job.is_running = True
 
     def _score(self, job: Job, before: int, logits: Tensor) -> None:
         """Remember what the model thought of the tokens behind those that gave `logits` (n, V)."""
@@ -256,7 +295,7 @@ class ServingEngine:
             self._take(job, choice)
         self._leave()
         seconds = time.monotonic() - started
-        self._sink.emit(RowsStepped(len(running), self._scheduler.num_waiting, seconds))
+        self._tell(RowsStepped(len(running), self._scheduler.num_waiting, seconds))
 
     def _take(self, job: Job, choice: Choice | Exception) -> bool:
         """Go on with `choice` for `job`; whether it goes on behind it."""
@@ -271,7 +310,7 @@ class ServingEngine:
             self._end(job, error)
             return False
         if is_first:
-            self._sink.emit(
+            self._tell(
                 FirstTokenMade(
                     job.request.id,
                     job.request.prompt.name,
@@ -299,7 +338,7 @@ class ServingEngine:
             self._prefixes.release(job.request.prompt)
             job.prefix = job.reading = None
         request = job.request
-        self._sink.emit(
+        self._tell(
             RequestFinished(
                 request.id,
                 request.prompt.name,
@@ -324,8 +363,15 @@ class ServingEngine:
             if not job.is_over:
                 self._end(job, error)
         self._reading, self._running = [], []
-        self._rows = self._model.running_rows()
+        self._rows.clear()
         self._outbox.flush()
+
+    def _tell(self, event: Event) -> None:
+        # A listener that fails must not end the thread, nor the answers of those who do not listen.
+        try:
+            self._sink.emit(event)
+        except Exception:
+            _LOG.exception("a listener failed")
 
 
 def model_end_ids(model: FrozenModel) -> frozenset[int]:

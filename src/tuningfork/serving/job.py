@@ -46,6 +46,11 @@ class Job:
         return self.num_prompt_tokens + self.request.sampling.max_tokens
 
     @property
+    def wants_scores(self) -> bool:
+        """Whether the log-probabilities of its row are wanted."""
+        return self.request.sampling.wants_prompt_log_probabilities
+
+    @property
     def seconds(self) -> float:
         """Since the request came."""
         return time.monotonic() - self.started
