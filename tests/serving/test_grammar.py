@@ -40,7 +40,8 @@ def follows(source: GrammarSource, text: str, end_ids: Collection[int] = END) ->
 
 def draw(source: GrammarSource, seed: int, most: int = 200) -> str:
     """A text that is made of allowed tokens alone."""
-    grammar, chosen, generator = source.grammar(END), [], random.Random(seed)
+    grammar, generator = source.grammar(END), random.Random(seed)
+    chosen: list[int] = []
     for _ in range(most):
         allowed = grammar.allowed()
         assert (allowed.shape, allowed.dtype, str(allowed.device)) == ((SIZE,), torch.bool, "cpu")

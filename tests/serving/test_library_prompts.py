@@ -73,9 +73,14 @@ def test_nothing_is_looked_up_while_nothing_happens(
 ) -> None:
     prompts.find(PRODUCTION)
     prompts.follow()
-    asked = []
+    asked: list[str] = []
     get = Library.get
-    monkeypatch.setattr(Library, "get", lambda self, name: (asked.append(name), get(self, name))[1])
+
+    def listening(self: Library, name: str) -> VersionRecord:
+        asked.append(name)
+        return get(self, name)
+
+    monkeypatch.setattr(Library, "get", listening)
     assert prompts.follow() == []
     assert asked == []
     library.tag(NAME, "calm", actor="ann")
@@ -230,7 +235,7 @@ def test_of_many_names_those_asked_for_last_are_kept(library: Library, model: Fr
 def test_an_alias_that_moves_while_it_is_opened_is_looked_up_again(
     prompts: LibraryPrompts, library: Library, model: FrozenModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = []
+    opened: list[str] = []
 
     def open_late(library: Library, reference: str, folder: Path | None) -> RunFolder:
         if not opened:

@@ -45,7 +45,8 @@ def test_what_was_taken_too_much_is_paid_back() -> None:
     assert limit.seconds_until("a") == pytest.approx(41)
     found = limit.allowance("a")
     assert found is not None
-    assert (found.remaining, found.reset_seconds) == (0, pytest.approx(100))
+    assert found.remaining == 0
+    assert found.reset_seconds == pytest.approx(100)
 
 
 def test_more_than_an_allowance_may_be_taken_when_all_of_it_is_there() -> None:

@@ -93,7 +93,7 @@ def test_the_base_model_reads_texts_raw_and_chats_by_its_template() -> None:
     assert rows.of_text("a<|end|>b", None).ids == TOKENIZER("a<|end|>b")["input_ids"]
     messages = [Message("system", "Be."), ASK]
     given = [{"role": message.role, "content": message.content} for message in messages]
-    expected = TOKENIZER.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
+    expected = str(TOKENIZER.apply_chat_template(given, tokenize=False, add_generation_prompt=True))
     row = rows.of_chat(messages, None)
     assert row.ids == tokens_of(expected)
     assert row.end_ids == set(tokens_of("</s><|end|>"))

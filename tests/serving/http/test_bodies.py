@@ -50,9 +50,11 @@ def test_null_is_as_if_it_were_not_there() -> None:
 
 
 def test_prompts_come_in_four_shapes() -> None:
-    for prompt in ("x", ["x", "y"], [1, 2], [[1], [2, 3]]):
+    shapes: list[Any] = ["x", ["x", "y"], [1, 2], [[1], [2, 3]]]
+    for prompt in shapes:
         assert read(prompt=prompt).prompt == prompt
-    for prompt in (1, {"a": 1}, [1, "x"], [[1], "x"], [1.5], [True], [[2**31]], [["x"]]):
+    wrong: list[Any] = [1, {"a": 1}, [1, "x"], [[1], "x"], [1.5], [True], [[2**31]], [["x"]]]
+    for prompt in wrong:
         with pytest.raises(Refusal, match=r"^prompt"):
             read(prompt=prompt)
 

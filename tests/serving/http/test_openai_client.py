@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 import torch
 from jsonschema import validate
@@ -15,8 +17,6 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.path import SamplingOptions
 from tuningfork.recipes.loaded_run import LoadedRun
 from tuningfork.serving.scheduler import EngineLimits
-
-openai = pytest.importorskip("openai", reason="the package openai is not installed")
 
 SCHEMA = {
     "type": "object",
@@ -34,12 +34,12 @@ def server(model: FrozenModel, runs: dict[str, Path]) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def client(server: Running) -> Iterator["openai.OpenAI"]:
+def client(server: Running) -> Iterator[Any]:
     with openai.OpenAI(base_url=server.address, api_key="none", max_retries=0) as found:
         yield found
 
 
-def test_models_are_listed(client: "openai.OpenAI") -> None:
+def test_models_are_listed(client: Any) -> None:
     listed = client.models.list().data
     assert [model.id for model in listed] == ["tiny", "replies", "words", "queues", "two"]
     assert listed[1].model_dump()["parent"] == "tiny"
@@ -47,7 +47,7 @@ def test_models_are_listed(client: "openai.OpenAI") -> None:
 
 
 def test_a_completion_is_what_the_run_predicts(
-    client: "openai.OpenAI", model: FrozenModel, runs: dict[str, Path]
+    client: Any, model: FrozenModel, runs: dict[str, Path]
 ) -> None:
     for name in ("replies", "words"):
         loaded = LoadedRun(RunFolder.open(runs[name]), model)
@@ -60,14 +60,14 @@ def test_a_completion_is_what_the_run_predicts(
     assert chat.usage.completion_tokens <= 7
 
 
-def test_a_label_is_answered_in_its_words(client: "openai.OpenAI") -> None:
+def test_a_label_is_answered_in_its_words(client: Any) -> None:
     chat = client.chat.completions.create(model="queues", messages=HI, temperature=1.0, n=8, seed=3)
     answers = {choice.message.content for choice in chat.choices}
     assert answers == {"bills", "bytes"}
     assert {choice.finish_reason for choice in chat.choices} == {"stop"}
 
 
-def test_a_prompt_is_computed_once_and_the_usage_says_so(client: "openai.OpenAI") -> None:
+def test_a_prompt_is_computed_once_and_the_usage_says_so(client: Any) -> None:
     client.completions.create(model="queues", prompt="refund")
     usage = client.completions.create(model="queues", prompt="crash").usage
     assert usage is not None
@@ -76,7 +76,7 @@ def test_a_prompt_is_computed_once_and_the_usage_says_so(client: "openai.OpenAI"
     assert usage.prompt_tokens == NUM_VIRTUAL + len(" crash\n<") + 1
 
 
-def test_a_stream_says_what_the_answer_says(client: "openai.OpenAI") -> None:
+def test_a_stream_says_what_the_answer_says(client: Any) -> None:
     asked = {"model": "tiny", "messages": HI, "max_tokens": 30, "temperature": 0, "seed": 1}
     whole = client.chat.completions.create(**asked)
     stream = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
@@ -91,7 +91,7 @@ def test_a_stream_says_what_the_answer_says(client: "openai.OpenAI") -> None:
     assert "".join(chunk.choices[0].text for chunk in text) == alone.choices[0].text
 
 
-def test_a_seed_gives_the_same_answers_again(client: "openai.OpenAI") -> None:
+def test_a_seed_gives_the_same_answers_again(client: Any) -> None:
     asked = {"model": "tiny", "prompt": "tea", "max_tokens": 12, "temperature": 1.5}
     first, again, other = (
         [choice.text for choice in client.completions.create(**asked, seed=seed, n=3).choices]
@@ -103,7 +103,7 @@ def test_a_seed_gives_the_same_answers_again(client: "openai.OpenAI") -> None:
     assert alone == first[0]
 
 
-def test_a_stop_text_ends_an_answer(client: "openai.OpenAI") -> None:
+def test_a_stop_text_ends_an_answer(client: Any) -> None:
     asked = {"model": "tiny", "prompt": "tea", "max_tokens": 40, "temperature": 1.5, "seed": 2}
     whole = client.completions.create(**asked).choices[0].text
     stop = next(text for start in range(3, 30) if (text := whole[start : start + 2]).isascii() and text)
@@ -112,7 +112,7 @@ def test_a_stop_text_ends_an_answer(client: "openai.OpenAI") -> None:
     assert cut.finish_reason == "stop"
 
 
-def test_log_probabilities_are_the_models(client: "openai.OpenAI", model: FrozenModel) -> None:
+def test_log_probabilities_are_the_models(client: Any, model: FrozenModel) -> None:
     ids = model.tokenizer("tea?", add_special_tokens=False)["input_ids"]
     found = client.completions.create(
         model="tiny", prompt=ids, max_tokens=2, temperature=0, logprobs=3, echo=True
@@ -134,7 +134,7 @@ def test_log_probabilities_are_the_models(client: "openai.OpenAI", model: Frozen
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_follows_its_schema(client: "openai.OpenAI", stream: bool) -> None:
+def test_an_answer_follows_its_schema(client: Any, stream: bool) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "order", "schema": SCHEMA, "strict": True}}
     asked = {"model": "tiny", "messages": HI, "temperature": 1.5, "seed": 4, "max_tokens": 60}
     if stream:
@@ -147,7 +147,7 @@ def test_an_answer_follows_its_schema(client: "openai.OpenAI", stream: bool) -> 
     validate(json.loads(text), SCHEMA)
 
 
-def test_an_answer_follows_a_pattern_or_a_choice(client: "openai.OpenAI") -> None:
+def test_an_answer_follows_a_pattern_or_a_choice(client: Any) -> None:
     asked = {"model": "replies", "prompt": "tea?", "temperature": 1.5}
     for number in range(4):
         pattern = client.completions.create(**asked, seed=number, extra_body={"guided_regex": "[ab]{2}"})
@@ -158,7 +158,7 @@ def test_an_answer_follows_a_pattern_or_a_choice(client: "openai.OpenAI") -> Non
         assert chosen.choices[0].text in ("yes", "né")
 
 
-def test_errors_are_those_that_the_client_knows(client: "openai.OpenAI") -> None:
+def test_errors_are_those_that_the_client_knows(client: Any) -> None:
     with pytest.raises(openai.NotFoundError, match="nothing of this name is served"):
         client.completions.create(model="nobody", prompt="x")
     with pytest.raises(openai.BadRequestError, match=f"maximum context length is {CONTEXT} tokens") as caught:
@@ -173,7 +173,7 @@ def test_errors_are_those_that_the_client_knows(client: "openai.OpenAI") -> None
         client.embeddings.create(model="tiny", input="x")
 
 
-def test_a_client_that_hangs_up_frees_its_place(client: "openai.OpenAI", server: Running) -> None:
+def test_a_client_that_hangs_up_frees_its_place(client: Any, server: Running) -> None:
     endless = {
         "model": "tiny",
         "prompt": "tea",
@@ -189,7 +189,7 @@ def test_a_client_that_hangs_up_frees_its_place(client: "openai.OpenAI", server:
     wait_until(lambda: server.engine.status.num_present == 0)
 
 
-def test_a_deadline_ends_an_answer_as_it_stands(client: "openai.OpenAI") -> None:
+def test_a_deadline_ends_an_answer_as_it_stands(client: Any) -> None:
     endless = {"ignore_eos": True, "deadline_seconds": 0.1}
     found = client.completions.create(model="tiny", prompt="tea", max_tokens=CONTEXT - 5, extra_body=endless)
     assert found.choices[0].finish_reason == "length"

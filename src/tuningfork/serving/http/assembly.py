@@ -20,9 +20,10 @@ from tuningfork.serving.grammar import FormCompiler
 from tuningfork.serving.http.limits import Limits
 from tuningfork.serving.http.service import Service
 from tuningfork.serving.library_prompts import LibraryPrompts, Selection
-from tuningfork.serving.prompts import PromptLoader, own_tokenizer
+from tuningfork.serving.prompts import PromptLoader
 from tuningfork.serving.rate_limits import RateLimit
 from tuningfork.serving.requests import Engine
+from tuningfork.serving.rows import own_tokenizer
 from tuningfork.serving.token_texts import TokenTexts
 
 
