@@ -7,6 +7,7 @@ import typer
 
 from tuningfork import __version__
 from tuningfork.cli import (
+    bench,
     check,
     compare,
     compose,
@@ -65,6 +66,7 @@ for name, command in (
     ("instruct", instruct.instruct),
     ("run", run.run),
     ("serve", serve.serve),
+    ("bench", bench.bench),
     ("predict", predict.predict),
     ("check", check.check),
     ("show", show.show),
