@@ -75,9 +75,7 @@ class LoadReport:
             if timing.first_token_seconds is not None and timing.num_tokens > 1
         ]
         first = [t.first_token_seconds for t in whole if t.first_token_seconds is not None]
-        failed = Counter(
-            timing.reason or str(timing.status) for timing in self.timings if not timing.is_whole
-        )
+        failed = Counter(t.reason or str(t.status) for t in self.timings if not t.is_whole)
         return {
             "requests": len(self.timings),
             "failed_requests": len(self.timings) - len(whole),
@@ -144,9 +142,7 @@ async def _check_reachable(client: httpx2.AsyncClient, url: str) -> None:
     except (httpx2.RequestError, httpx2.InvalidURL) as error:
         raise RemoteError(f"{url}: nothing answers there ({error or type(error).__name__})") from None
     if response.status_code >= 400:
-        raise RemoteError(
-            f"{url}: answers with status {response.status_code}; is the key missing? (--key-from)"
-        )
+        raise RemoteError(f"{url}: answers with status {response.status_code}; is a key missing?")
 
 
 async def _timed(client: httpx2.AsyncClient, url: str, plan: LoadPlan, model: str) -> Timing:

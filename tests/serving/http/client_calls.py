@@ -18,7 +18,7 @@ SCHEMA = {
 
 
 def langchain(url: str, _: str) -> dict[str, Any]:
-    """Chat, stream, batch, structured output, log-probabilities, completion and an error by langchain-openai."""
+    """Chat, stream, batch, structured output, scores, completion and an error by langchain-openai."""
     from langchain_openai import ChatOpenAI, OpenAI
 
     common: dict[str, Any] = {"base_url": url, "api_key": "none", "max_retries": 0, "timeout": 60}
@@ -28,7 +28,7 @@ def langchain(url: str, _: str) -> dict[str, Any]:
     drawn = ChatOpenAI(model="tiny", seed=3, temperature=1.0, max_tokens=60, **common)
     order = drawn.with_structured_output(SCHEMA, method="json_schema").invoke("tea?")
     scored = drawn.bind(logprobs=True, top_logprobs=2, max_tokens=3).invoke("x")
-    text = OpenAI(model="replies", temperature=0, **common).invoke("tea?")
+    text = OpenAI(model="replies", temperature=0, max_tokens=7, **common).invoke("tea?")
     try:
         ChatOpenAI(model="nobody", **common).invoke("x")
         error = ""

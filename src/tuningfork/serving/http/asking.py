@@ -239,9 +239,10 @@ def _max_tokens(service: Service, prompt: ServedPrompt, body: AskingBody, row: R
 
 
 def _too_long(maximum: int | None, used: int, asked: int) -> Exception:
+    # Clients know this error by OpenAI's words for it.
     return bad_request(
-        f"the model's maximum context length is {maximum} tokens, but {used + asked} were asked for: {used} "
-        f"in the prompt and {asked} for the answer; shorten the prompt, or ask for fewer tokens",
+        f"This model's maximum context length is {maximum} tokens. However, you requested {used + asked} "
+        f"tokens ({used} in the prompt, {asked} in the completion). Shorten the prompt, or ask for fewer.",
         "max_tokens" if maximum is not None and used < maximum else None,
         code=TOO_LONG,
     )
