@@ -1,14 +1,13 @@
 """Prompts as the frozen model has read them, kept for the next request up to a number of bytes."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.prefix import PrefixState
+from tuningfork.models.prefix import KeyValues, PrefixState
 from tuningfork.serving.requests import LoadedPrompt
 
 
@@ -67,10 +66,9 @@ class KeptPrefixes:
     def _read(self, prompt: LoadedPrompt) -> PrefixState:
         front = [] if prompt.soft is None else [prompt.soft]
         state = self._model.prefix([*front, *([list(prompt.text_ids)] if prompt.text_ids else [])])
-        # Only the last token of a prompt says what comes next; copies let go of what they were views of.
+        # Only the last token of a prompt says what comes next.
         states = None if state.states is None else state.states[-1:].clone()
-        layers = tuple(None if pair is None else (_own(pair[0]), _own(pair[1])) for pair in state.layers)
-        return replace(state, layers=layers, states=states)
+        return replace(state, layers=_in_one_piece(state.layers), states=states)
 
     def _make_room(self) -> None:
         for key in list(self._kept):
@@ -79,6 +77,12 @@ class KeptPrefixes:
             self.drop(key)
 
 
-def _own(tensor: Tensor) -> Tensor:
-    """`tensor`, holding on to no memory beyond its own."""
-    return tensor.detach().clone(memory_format=torch.contiguous_format)
+def _in_one_piece(layers: Sequence[KeyValues | None]) -> tuple[KeyValues | None, ...]:
+    """Copies that share memory of their own: many small pieces would leave holes between them."""
+    parts = [part.detach() for pair in layers if pair is not None for part in pair]
+    if not parts:
+        return tuple(layers)
+    memory = parts[0].new_empty(sum(part.numel() for part in parts))
+    copies = memory.split([part.numel() for part in parts])
+    filled = iter(copy.view(part.shape).copy_(part) for copy, part in zip(copies, parts, strict=True))
+    return tuple(None if pair is None else (next(filled), next(filled)) for pair in layers)
