@@ -54,7 +54,7 @@ def test_rows_of_a_prompt_are_those_of_its_task(served: Served) -> None:
 
 
 def test_every_answer_has_its_place(served: Served) -> None:
-    served.engine.script = lambda request: said(request.id[-3:])
+    served.engine.script = lambda request: said(request.id[-3:], cached=2)
     found = served.complete(prompt=["a", "b", "c"], n=2)
     texts = [choice["text"] for choice in found["choices"]]
     assert texts == ["0-0", "0-1", "1-0", "1-1", "2-0", "2-1"]
@@ -65,6 +65,7 @@ def test_every_answer_has_its_place(served: Served) -> None:
     read = sum(len(rows[number]) for number in (0, 2, 4))
     assert found["usage"]["prompt_tokens"] == read
     assert found["usage"]["completion_tokens"] == 18
+    assert found["usage"]["prompt_tokens_details"] == {"cached_tokens": 6}
 
 
 def test_tokens_stand_behind_a_prompt_as_they_are(served: Served) -> None:
