@@ -89,7 +89,7 @@ def lm_eval(url: str, tokenizer: str) -> dict[str, Any]:
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
     def asked(kind: str, *arguments: Any) -> Any:
-        return Instance(request_type=kind, doc={}, arguments=arguments, idx=0)  # type: ignore[arg-type]
+        return Instance(request_type=kind, doc={}, arguments=arguments, idx=0)
 
     found: dict[str, Any] = {}
     for name in ("tiny", "replies", "words"):
