@@ -119,6 +119,14 @@ class RowsStepped(Event):
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class FromSource(Event):
+    """`event` happened in `source`, one of several things that run at once."""
+
+    source: str
+    event: Event
+
+
 class EventSink(Protocol):
     """Receives events; never raises into the caller and never blocks it for long."""
 

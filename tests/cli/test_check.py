@@ -73,6 +73,41 @@ def test_a_dry_run_loads_nothing(run: Path, tmp_path: Path) -> None:
     assert listing(tmp_path) == ["suite.yaml"]
 
 
+def test_a_dry_run_with_json_prints_json(run: Path, tmp_path: Path) -> None:
+    completed = invoke(tmp_path, "check", write_suite(tmp_path, LABELS), "-p", run, "--dry-run", "--json")
+    assert completed.code == 0
+    planned = json.loads(completed.stdout)
+    assert planned["cases"] == ["refund", "either", "neither"]
+    assert planned["critical"] == ["refund"]
+    assert (planned["answers"], planned["assertions"], planned["fail_under"]) == (3, 3, 1.0)
+    assert planned["prompts"] == [{"name": "classification-1", "path": str(run)}]
+
+
+@pytest.mark.parametrize("option", ["--html", "--junit"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+    option: str, run: Path, tmp_path: Path
+) -> None:
+    suite = write_suite(tmp_path, LABELS)
+    completed = invoke(tmp_path, "check", suite, "-p", run, "--model", "nowhere", option, "suite.yaml/x")
+    assert (completed.code, completed.stdout) == (2, "")
+    assert completed.stderr.startswith("Error: suite.yaml/x: cannot be written: ")
+
+
+def test_a_task_with_a_metric_of_ones_own_is_checked_without_running_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TUNINGFORK_TRUST_CODE", raising=False)
+    (tmp_path / "own.py").write_text("raise RuntimeError('ran')\n", encoding="utf-8")
+    (tmp_path / "task.yaml").write_text(
+        "name: tickets\ntype: classification\ndata: {train: t.jsonl, inputs: {message: message}, target: q}\n"
+        "prompt: 'Which? {{message}}'\nlabels: {billing: billing, tech_team: tech}\nmetric: own:score\n",
+        encoding="utf-8",
+    )
+    suite = write_suite(tmp_path / "suite", "task: ../task.yaml\n" + PASSING)
+    completed = invoke(tmp_path, "check", suite, "--model", model)
+    assert completed.code == 0, completed.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [

@@ -59,6 +59,52 @@ def test_a_dry_run_writes_nothing_and_counts_curves(folder: Path, model: Path) -
     assert listing(folder) == before
 
 
+def test_a_dry_run_with_json_prints_json(folder: Path, model: Path) -> None:
+    completed = invoke(folder, "compare", "tickets", "--model", model, "--dry-run", "--json", *QUICK)
+    assert completed.code == 0, completed.stderr
+    planned = json.loads(completed.stdout)
+    assert planned["trainings"] == 8
+    assert planned["contestants"][2] == {"name": "prompt tuning", "trainings": 8, "reason": None}
+
+
+def test_a_place_that_cannot_be_written_is_one_line(folder: Path, model: Path) -> None:
+    runs = "tickets/task.yaml/runs"
+    completed = invoke(folder, "compare", "tickets", "--model", model, *QUICK, "--runs", runs)
+    assert completed.code == 1
+    assert completed.stderr.startswith(f"Error: {runs}: cannot be used (Not a directory); name another place")
+    assert completed.stderr.count("\n") == 1
+
+
+def test_an_empty_folder_is_no_task(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(TaskError, match=r"empty: expected a folder with a task\.yaml, found an empty one"):
+        call(folder, "compare", "empty")
+
+
+def test_a_metric_of_ones_own_runs_where_it_is_trusted(
+    folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TUNINGFORK_TRUST_CODE", raising=False)
+    (folder / "tickets" / "own.py").write_text(
+        "def score(prediction, references):\n    return 0.25 + 0.5 * (prediction in references)\n",
+        encoding="utf-8",
+    )
+    path = folder / "tickets" / "task.yaml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("metric: accuracy", "metric: own:score"), "utf-8"
+    )
+    given = ("compare", "tickets", "--model", model, "-c", "no_prompt", "--json")
+    refused = invoke(folder, *given)
+    assert refused.code == 1
+    assert "--trust-code" in refused.stderr
+    completed = invoke(folder, *given, "--trust-code")
+    assert completed.code == 0, completed.stderr
+    comparison = json.loads(completed.stdout)["comparison"]
+    assert comparison["metric"] == "own:score"
+    assert set(comparison["contestants"][0]["seeds"][0]["scores"]) <= {0.25, 0.75}
+    assert "TUNINGFORK_TRUST_CODE" not in os.environ
+
+
 def test_options_reach_the_comparison(folder: Path, model: Path) -> None:
     completed = invoke(
         folder, "compare", "tickets", "--model", model, "--json", *QUICK, "--budget", "500", "--runs", "mine",

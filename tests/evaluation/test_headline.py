@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,6 +74,29 @@ def test_the_best_is_better_than_the_text_prompt_and_hard_to_tell_from_another()
         "Prompt tuning did best: accuracy 0.49, better than the text prompt by 0.21 (95 % interval 0.13 to "
         "0.29, n = 120 test rows, 5 seeds). There is not enough data to tell prompt tuning from LoRA (about "
         "880 test rows would be needed)."
+    )
+
+
+def test_a_method_that_did_best_untrained_is_said_to_be() -> None:
+    findings = found(
+        {"prompt tuning": 0.56, "prefix tuning": 0.55, TEXT_PROMPT: 0.53},
+        [
+            record("prompt tuning", TEXT_PROMPT, "not enough data", 0.03),
+            record("prefix tuning", TEXT_PROMPT, "not enough data", 0.02),
+            record("prompt tuning", "prefix tuning", "not enough data", 0.01),
+        ],
+        seeds=1,
+    )
+    start = {"setting": {"steps": 0}}
+    contestants = {
+        name: one if name == TEXT_PROMPT else one.model_copy(update=start)
+        for name, one in findings.contestants.items()
+    }
+    assert headline(replace(findings, contestants=contestants)) == (
+        "Nothing is shown to be better than the text prompt. Prompt tuning, which held-out rows chose "
+        "untrained, did best, accuracy 0.56 against 0.53, but there is not enough data to tell them apart "
+        "(n = 120 test rows; about 880 test rows would be needed). There is not enough data to tell prompt "
+        "tuning from prefix tuning (untrained; about 880 test rows would be needed)."
     )
 
 

@@ -24,7 +24,8 @@ def contestant(
     scores: ArrayLike,
     *,
     family: Family = "soft",
-    seconds: float | None = None,
+    stored_bytes: int | None = None,
+    seconds: float = 1.0,
     weights: Sequence[Sequence[float]] | None = None,
 ) -> ContestantRecord:
     seeds = tuple(
@@ -37,9 +38,13 @@ def contestant(
         for index, row in enumerate(np.asarray(scores))
     )
     cost = None
-    if seconds is not None:
+    if stored_bytes is not None:
         cost = CostRecord(
-            seconds=seconds, processor_seconds=0, peak_memory_bytes=0, trained_parameters=0, stored_bytes=0
+            seconds=seconds,
+            processor_seconds=0,
+            peak_memory_bytes=0,
+            trained_parameters=0,
+            stored_bytes=stored_bytes,
         )
     return ContestantRecord(name=name, family=family, status="measured", seeds=seeds, cost=cost)
 
@@ -165,17 +170,17 @@ def test_equal_contestants_are_equivalent_within_the_margin() -> None:
     assert {d.equivalence_high < 0.008 for d in close.differences} == {True}
 
 
-def test_of_equals_the_cheaper_one_is_best() -> None:
+def test_of_equals_the_smaller_one_is_best_whatever_its_time() -> None:
     same = [[1.0, 0.0, 1.0, 1.0]]
     contestants = [
-        contestant("dear", same, seconds=9.0),
-        contestant("cheap", same, seconds=2.0),
+        contestant("large", same, stored_bytes=900),
+        contestant("small", same, stored_bytes=20, seconds=9.0),
         contestant("unknown", same),
-        text_prompt([[0.0] * 4], seconds=0.0),
+        text_prompt([[0.0] * 4], stored_bytes=0),
     ]
     for order in (contestants, contestants[::-1]):
         best = {d.candidate for d in judge(order).differences if d.baseline != TEXT_PROMPT}
-        assert best == {"cheap"}
+        assert best == {"small"}
 
 
 def test_a_lower_score_can_be_the_better_one() -> None:
@@ -234,6 +239,18 @@ def test_a_contestant_trained_once_is_said_to_be() -> None:
     assert any("Trained with one seed: LoRA." in note for note in notes)
     assert not any("one seed" in note for note in judge(four()).notes)
     assert any("all 6 pairs" in note for note in judge(four()).notes)
+
+
+def test_a_contestant_left_untrained_by_held_out_rows_is_said_to_be() -> None:
+    rng = generator(6)
+    difficulty = rng.normal(size=60)
+    start = contestant("prefix tuning", answers(rng, difficulty)).model_copy(update={"setting": {"steps": 0}})
+    notes = judge([start, text_prompt(answers(rng, difficulty))]).notes
+    assert any(note.startswith("Not trained in the end: prefix tuning. ") for note in notes)
+    assert not any("one seed" in note for note in notes)
+    trained = start.model_copy(update={"setting": {"steps": 10}})
+    notes = judge([trained, text_prompt(answers(rng, difficulty))]).notes
+    assert not any("Not trained" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,14 @@ def test_admins_do_everything(
     for number in (2, 1, 2):
         settled.move_alias(MoveRequest(NAME, "beta", number, ADMIN))
     last = ("untag", "move_alias", "roll_back", "revoke")
+    before = settled.head()
     for name in [*(name for name in ATTEMPTS if name not in last), *last]:
         ATTEMPTS[name](view, ADMIN, version)
+    with reading(settled.engine) as connection:
+        done = list(events(connection))
+    since = [event.hash for event in done].index(before) + 1
+    assert {event.actor.partition(" ")[0] for event in done[since:]} == {ADMIN}
+    assert settled.get(f"{NAME}@1").revoked is not None
 
 
 def test_who_may_not_register_leaves_no_bytes(settled: Library) -> None:

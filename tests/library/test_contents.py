@@ -26,4 +26,6 @@ def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
 
 
 def test_paths_inside_are_taken() -> None:
-    check_path("adapter/adapter_config.json")
+    path = "adapter/adapter_config.json"
+    check_path(path)
+    assert list(content_of(files={path: "a" * 64}).files) == [path]

@@ -179,8 +179,10 @@ def test_who_is_unknown_is_told(settled: Library) -> None:
 
 
 @pytest.mark.parametrize("name", ["ann", "ann.smith", "ann_s-2", "ann@example.com", "7", "a" * 64])
-def test_names_of_people(name: str) -> None:
+def test_names_of_people(library: Library, name: str) -> None:
     check_person_name(name)
+    library.people.add(name, "admin", actor=name)
+    assert [person.name for person in library.people.all(actor=name)] == [name]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from tuningfork.errors import PromptError
+from tuningfork.errors import ContextLengthError, PromptError
 from tuningfork.models.classification_head import ClassificationHead
 from tuningfork.models.prefix import PrefixState
 from tuningfork.models.row_checks import (
     check_choices,
+    check_length,
     check_positions,
     check_rows,
     check_says_words,
@@ -56,3 +57,10 @@ def test_a_prompt_with_a_head_says_no_words() -> None:
     check_says_words([PLAIN])
     with pytest.raises(PromptError, match="says no words"):
         check_says_words([PLAIN, HEADED])
+
+
+def test_what_is_too_long_is_said_with_its_length() -> None:
+    check_length(20, "prompt + input", 20)
+    check_length(10**9, "prompt + input", None)
+    with pytest.raises(ContextLengthError, match=r"prompt \+ input = 21 tokens; the model's maximum is 20"):
+        check_length(21, "prompt + input", 20)

@@ -1,26 +1,28 @@
 """A comparison from start to end, on the tiny model."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.recipes.conftest import RecordingSink
 from tests.tiny_folder import save_tiny_model
 from tuningfork.data.example import Example
 from tuningfork.errors import ModelError, PromptError, RunError
-from tuningfork.evaluation.comparison import ComparisonRecord, ContestantRecord, Family
+from tuningfork.evaluation.comparison import ComparisonRecord, ContestantRecord, Family, Setting
 from tuningfork.evaluation.evaluate import Evaluation, Evaluator
-from tuningfork.events import StageStarted
+from tuningfork.events import FromSource, StageStarted
 from tuningfork.library.comparison_folder import ComparisonFolder, ComparisonOptions
+from tuningfork.library.folder_lock import held
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
-from tuningfork.recipes import compare as recipe
 from tuningfork.recipes.compare import compare, plan_comparison
 from tuningfork.recipes.contestants.contestant import Arena, Contestant, Made
+from tuningfork.recipes.contestants.measurement import Measurement
 from tuningfork.recipes.contestants.registry import contestants_of
 from tuningfork.recipes.contestants.words import NoPrompt, TextPrompt
 from tuningfork.recipes.preparation import prepare
@@ -41,6 +43,8 @@ class Marked:
     family: Family = "classical"
     reason: str | None = None
     error: Exception | None = None
+    label: str = "billing"
+    setting: dict[str, Setting] = field(default_factory=dict)
     made: int = 0
     asked: int = 0
 
@@ -52,12 +56,12 @@ class Marked:
         self.made += 1
         if self.error is not None:
             raise self.error
-        return Made(answers={0: self._answer, 1: self._answer}, prompt_tokens=None)
+        return Made(answers={0: self._answer, 1: self._answer}, setting=self.setting, prompt_tokens=None)
 
     def _answer(self, examples: Sequence[Example]) -> Evaluation:
         self.asked += len(examples)
-        scores = [float(example.targets[0] == "billing") for example in examples]
-        return Evaluation(["billing"] * len(examples), scores, [0.5] * len(examples), 0.0)
+        scores = [float(example.targets[0] == self.label) for example in examples]
+        return Evaluation([self.label] * len(examples), scores, [0.5] * len(examples), 0.0)
 
 
 def contest(
@@ -158,8 +162,8 @@ def test_who_cannot_take_part_and_who_fails_is_said_and_the_others_go_on(
     assert (broken.status, broken.reason) == ("failed", "it fell over")
     assert text.status == marked.status == "measured"
     assert {difference.candidate for difference in folder.record.differences} == {"marked"}
-    assert "          left out: it has no legs" in sink.messages
-    assert "          failed: it fell over" in sink.messages
+    assert "1/4       absent, left out: it has no legs" in sink.messages
+    assert "2/4       broken, failed: it fell over" in sink.messages
     assert any(message.startswith("4/4       marked (") for message in sink.messages)
     stages = [event.name for event in sink.events if isinstance(event, StageStarted)]
     assert stages == ["3/4 test", "4/4 test"]
@@ -208,7 +212,7 @@ def test_a_seed_that_has_answered_is_not_asked_again(
 
     marked = Marked()
     with monkeypatch.context() as patch:
-        patch.setattr(recipe._Comparison, "_use", stop)
+        patch.setattr(Measurement, "_use", stop)
         with pytest.raises(Stopped):
             contest(tasks["classification"], model, tmp_path, marked, TextPrompt())
     num_test = marked.asked // 2
@@ -254,9 +258,48 @@ def test_all_but_times_is_the_same_in_two_comparisons(
     assert timeless(again.record) == timeless(finished.record)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many as each of two processes has on two cores: sums of floats depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow  # Torch takes seconds to load in each process.
+def test_contestants_made_at_once_are_those_made_in_turn(
+    tasks: dict[str, Task], model_folder: Path, tmp_path: Path, sink: RecordingSink, one_thread: None
+) -> None:
+    tuning = OPTIONS.tuning.model_copy(update={"model": str(model_folder)})
+    options = OPTIONS.model_copy(update={"tuning": tuning, "curve_sizes": (8,)})
+    in_turn = compare(tasks["classification"], options, runs_folder=tmp_path / "in_turn").record
+    two = options.model_copy(update={"jobs": 2})
+    at_once = compare(tasks["classification"], two, runs_folder=tmp_path / "at_once", sink=sink).record
+    assert "Jobs      2 contestants at once" in sink.messages
+    assert {event.source for event in sink.events if isinstance(event, FromSource)} == {
+        f"{number}/4" for number in range(1, 5)
+    }
+    notes = [note for note in at_once.notes if "at once" not in note]
+    assert len(notes) == len(at_once.notes) - 1
+    assert timeless(at_once.model_copy(update={"notes": tuple(notes)})) == timeless(in_turn)
+    assert at_once.seconds > 0
+
+
+def test_what_the_caller_holds_is_not_handed_to_other_processes(
+    tasks: dict[str, Task], model: FrozenModel, tmp_path: Path
+) -> None:
+    options = OPTIONS.model_copy(update={"jobs": 2})
+    with pytest.raises(PromptError, match="jobs: 2 at once need contestants and a model that are named"):
+        compare(tasks["classification"], options, model=model, runs_folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def timeless(record: ComparisonRecord) -> ComparisonRecord:
     contestants = tuple(one.model_copy(update={"cost": sizes(one)}) for one in record.contestants)
-    return record.model_copy(update={"contestants": contestants, "created": "", "seconds": 0.0})
+    notes = tuple(note for note in record.notes if not note.startswith("Times hold waits"))
+    changes = {"contestants": contestants, "created": "", "seconds": 0.0, "notes": notes}
+    return record.model_copy(update=changes)
 
 
 def sizes(contestant: ContestantRecord) -> tuple[Any, ...] | None:
@@ -274,8 +317,14 @@ def test_a_dry_run_counts_trainings_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     options = OPTIONS.model_copy(update={"curve_sizes": (8,)})
     contestants = [*contestants_of(options), Marked("absent", reason="it has no legs")]
-    plan_comparison(tasks["classification"], options, contestants=contestants, model=model, sink=sink)
+    task = tasks["classification"]
+    found = plan_comparison(task, options, contestants=contestants, model=model, sink=sink)
     assert list(tmp_path.iterdir()) == []
+    assert [(one.name, one.trainings) for one in found.contestants][-2:] == [
+        ("prompt tuning", 14),
+        ("absent", 0),
+    ]
+    assert (found.contestants[-1].reason, found.curves, found.trainings) == ("it has no legs", {8: 14}, 28)
     assert sink.messages[-7:] == [
         "1/5       no prompt, no training",
         "2/5       text prompt, no training",
@@ -290,6 +339,62 @@ def test_a_dry_run_counts_trainings_and_writes_nothing(
 def test_two_contestants_of_one_name_are_refused(tasks: dict[str, Task], model: FrozenModel) -> None:
     with pytest.raises(PromptError, match="marked: there are two contestants of this name"):
         plan_comparison(tasks["classification"], OPTIONS, contestants=[Marked(), Marked()], model=model)
+
+
+def test_contestants_do_not_work_in_one_folder(tasks: dict[str, Task], model: FrozenModel) -> None:
+    def refused(match: str, *names: str) -> None:
+        contestants = [Marked(name) for name in names]
+        with pytest.raises(PromptError, match=match):
+            plan_comparison(tasks["classification"], OPTIONS, contestants=contestants, model=model)
+
+    refused(
+        "My way! and my-way: both would work in the folder my-way; rename one", "other", "My way!", "my-way"
+    )
+    refused("'…': a contestant needs a name with letters or digits", "…")
+
+
+def test_a_contestant_that_runs_out_of_memory_fails_alone(
+    tasks: dict[str, Task], model: FrozenModel, tmp_path: Path
+) -> None:
+    large = Marked("large", error=torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore"))
+    record = contest(tasks["classification"], model, tmp_path, TextPrompt(), large, Marked()).record
+    assert [one.status for one in record.contestants] == ["measured", "failed", "measured"]
+    assert record.contestants[1].reason == (
+        "it needs more memory than there is (CUDA out of memory. Tried to allocate 9 GiB)"
+    )
+
+
+def test_seeds_never_answer_as_two_settings(
+    tasks: dict[str, Task], model: FrozenModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> Any:
+        raise Stopped
+
+    marked = Marked(setting={"learning rate": 0.1})
+    with monkeypatch.context() as patch:
+        patch.setattr(Measurement, "_use", stop)
+        with pytest.raises(Stopped):
+            contest(tasks["classification"], model, tmp_path, marked, TextPrompt())
+    asked, folder = marked.asked, ComparisonFolder(next(tmp_path.glob("*-comparison-1")))
+    marked.setting, marked.label = {"learning rate": 0.3}, "tech_team"
+    contest(tasks["classification"], model, tmp_path, marked, TextPrompt(), resume=folder)
+    assert marked.asked > 2 * asked
+    seeds = folder.record.contestants[0].seeds
+    assert {said for seed in seeds for said in seed.predictions} == {"tech_team"}
+
+
+def test_two_processes_are_not_at_work_on_one_comparison(
+    unfinished: ComparisonFolder, tasks: dict[str, Task], model: FrozenModel, tmp_path: Path
+) -> None:
+    with held(unfinished.path), pytest.raises(RunError, match="another process is at work on it"):
+        contest(tasks["classification"], model, tmp_path, TextPrompt(), Marked(), resume=unfinished)
+    contest(tasks["classification"], model, tmp_path, TextPrompt(), Marked(), resume=unfinished)
+
+
+def test_a_finished_comparison_loads_no_model(finished: ComparisonFolder, tasks: dict[str, Task]) -> None:
+    options = OPTIONS.model_copy(update={"tuning": TuneOptions(model="no-such-model")})
+    with pytest.raises(RunError, match="this comparison is finished"):
+        compare(tasks["classification"], options, resume=finished)
 
 
 def test_a_base_model_that_was_changed_is_said_first(

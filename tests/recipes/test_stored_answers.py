@@ -63,9 +63,17 @@ def test_no_answers_are_refused(tmp_path: Path, finished: RunFolder) -> None:
     (folder / "result.json").unlink()
     with pytest.raises(RunError, match="not finished; go on with: tuningfork tune --resume"):
         read_answers(folder)
-    with pytest.raises(RunError, match=r"expected the folder of a run or of a comparison \(no run.json or"):
+    with pytest.raises(
+        RunError, match="expected the folder of a run or of a comparison, found neither; make"
+    ):
         read_answers(tmp_path / "nothing")
     broken = save_comparison(tmp_path / "c")
     (broken / "comparison.json").write_text('{"format": 1}', encoding="utf-8")
     with pytest.raises(RunError, match=r"comparison.json: cannot be read \("):
         read_answers(broken)
+
+
+def test_a_comparison_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RunError, match="not finished; go on with: tuningfork compare --resume"):
+        read_answers(tmp_path)

@@ -125,6 +125,18 @@ def test_what_is_left_to_draw_from_is_that_of_a_plain_loop(
     assert all(left[token] == row[token] for token in kept)
 
 
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 0.999])
+def test_many_likely_tokens_are_ranked_until_enough_are(
+    top_p: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "_RANKED_FIRST", 4)
+    row, one = logits_of(3, 200) / 10, SamplingSettings(1, top_p=top_p)
+    left = narrowed(row.clone(), one)
+    kept = {token for token in range(200) if left[token] > -math.inf}
+    assert kept == plainly_kept(row.double().tolist(), one)
+    assert len(kept) > 20
+
+
 def test_draws_have_the_probabilities_of_the_softmax() -> None:
     row, one = logits_of(3, 6), sampler(temperature=1.5, seed=1)
     drawn = Counter(one.draw(row) for _ in range(20_000))

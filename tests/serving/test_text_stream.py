@@ -92,6 +92,15 @@ def test_the_pieces_of_any_tokens_are_their_text(build: Build, data: st.DataObje
     assert "".join(pieces_of(tokenizer, tokens)) == text_of(tokenizer, tokens)
 
 
+@pytest.mark.parametrize("build", TOKENIZERS)
+def test_control_tokens_are_as_if_they_were_not_there(build: Build) -> None:
+    tokenizer = build()
+    for first in range(len(SPECIAL), len(tokenizer), 7):
+        # Bytes on both sides of a control token are read together.
+        tokens = [first, 0, 132 % len(tokenizer), 1, *[0] * 20, first]
+        assert "".join(pieces_of(tokenizer, tokens)) == text_of(tokenizer, tokens)
+
+
 def bytes_as_tokens(text: str, build: Build) -> list[int]:
     if build is byte_level:
         return list(byte_level().encode(text, add_special_tokens=False))

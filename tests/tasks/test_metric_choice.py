@@ -44,6 +44,9 @@ def test_what_does_not_fit_is_refused(kind: str, main: str, further: list[str], 
 )
 def test_margins_are_in_the_units_of_the_metric(main: str, margin: float) -> None:
     check_metrics("classification", main, [], margin, tags=None)
+    if ":" not in main:
+        with pytest.raises(TaskError, match=f"margin: {main} lies between"):
+            check_metrics("classification", main, [], 100 * margin, tags=None)
 
 
 @pytest.mark.parametrize(("main", "margin"), [("accuracy", 2.0), ("mcc", 2.0), ("chrf", 100.0)])

@@ -5,12 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tuningfork.cli.options import DeviceOption, JsonOption
+from tuningfork.cli.failures import UNUSABLE, line_of, tell
+from tuningfork.cli.options import DeviceOption, JsonOption, TrustAssertionsOption
 from tuningfork.errors import TuningForkError
-
-_UNUSABLE = 2
-"""Exit code where nothing could be checked, so that 1 means that a prompt has failed."""
-
 
 _PromptOption = Annotated[
     list[Path] | None,
@@ -58,9 +55,7 @@ def check(
     seed: _SeedOption = 0,
     fail_under: _FailUnderOption = None,
     only: _OnlyOption = None,
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run Python code that assertions of the suite name.")
-    ] = False,
+    trust_code: TrustAssertionsOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the suite's files without loading a model.")
     ] = False,
@@ -87,9 +82,10 @@ def check(
         passes = check_suite(
             suite, options, model=model, device=device, dry_run=dry_run, as_json=as_json, files=(html, junit)
         )
-    except TuningForkError as error:
-        typer.secho("Error: ", fg="red", bold=True, err=True, nl=False)
-        typer.echo(str(error), err=True)
-        raise typer.Exit(_UNUSABLE) from None
+    except (TuningForkError, OSError) as error:
+        if (line := line_of(error)) is None:
+            raise
+        tell(line)
+        raise typer.Exit(UNUSABLE) from None
     if not passes:
         raise typer.Exit(1)

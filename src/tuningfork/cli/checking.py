@@ -1,6 +1,8 @@
 """What `tuningfork check` does and prints."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -9,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuningfork.atomic import write_text
+from tuningfork.cli.output_files import check_can_be_written
 from tuningfork.cli.progress import ProgressSink
 from tuningfork.evaluation.suite_junit import suite_junit
 from tuningfork.evaluation.suite_report import suite_html, verdict_sentence
@@ -34,8 +37,10 @@ def check_suite(
 ) -> bool:
     """Check the suite at `path`, print what came of it, write `files` (HTML, JUnit), say whether all pass."""
     plan = plan_check(path, options)
+    for file in filter(None, files):
+        check_can_be_written(file)
     if dry_run:
-        typer.echo(describe_plan(plan))
+        typer.echo(json.dumps(plan_fields(plan)) if as_json else describe_plan(plan))
         return True
     check = SuiteCheck(plan)
     with ProgressSink(Console(stderr=True)) as sink:
@@ -78,6 +83,22 @@ def describe_plan(plan: CheckPlan) -> str:
     return "\n".join(lines)
 
 
+def plan_fields(plan: CheckPlan) -> dict[str, Any]:
+    """What a check would do, as JSON has it."""
+    suite = plan.suite
+    return {
+        "suite": suite.name,
+        "cases": [case.id for case in plan.cases],
+        "critical": [case.id for case in plan.cases if case.is_critical],
+        "prompts": [{"name": prompt.name, "path": str(prompt.path)} for prompt in plan.prompts],
+        "answers": plan.num_answers,
+        "assertions": sum(len(row.assertions) for rows in plan.rows for row in rows),
+        "repeats": suite.repeats,
+        "temperature": suite.temperature,
+        "fail_under": suite.fail_under,
+    }
+
+
 def print_suite(console: Console, record: SuiteRecord) -> None:
     """Print the matrix, the reasons of failures, what flipped, and the verdict."""
     names = _short_names(record)
@@ -107,7 +128,7 @@ def _matrix(record: SuiteRecord, names: dict[str, str]) -> Table:
     for prompt in record.prompts:
         table.add_column(Text(names[prompt.name], overflow="fold"), no_wrap=False)
     for case in record.cases:
-        name = Text.assemble(_printable(case.id), (" critical", "dim") if case.is_critical else "")
+        name = Text.assemble(printable(case.id), (" critical", "dim") if case.is_critical else "")
         table.add_row(name, *(_shown(cells[case.id, prompt.name]) for prompt in record.prompts))
     return table
 
@@ -134,13 +155,13 @@ def _print_reasons(console: Console, record: SuiteRecord, names: dict[str, str])
         if cell.status == "flaky":
             head += f": {cell.share:.0%} of answers passed ({cell.low:.0%} to {cell.high:.0%})"
         console.print()
-        console.print(Text(_printable(head), style=_STYLES[cell.status]))
+        console.print(Text(printable(head), style=_STYLES[cell.status]))
         for reason in cell.reasons[:left]:
-            console.print(Padding(Text(_printable(reason)), (0, 0, 0, 2), expand=False))
+            console.print(Padding(Text(printable(reason)), (0, 0, 0, 2), expand=False))
         left -= len(cell.reasons[:left])
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text` without characters that a terminal would obey."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 

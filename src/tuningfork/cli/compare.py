@@ -16,6 +16,7 @@ from tuningfork.cli.options import (
     SplitOption,
     TargetOption,
     TestOption,
+    TrustOption,
     takes,
 )
 from tuningfork.cli.remote_options import (
@@ -88,6 +89,22 @@ _REMOTE: Mapping[str, tuple[Any, Any]] = {
 }
 """A model behind an API that takes part."""
 
+_MACHINE: Mapping[str, tuple[Any, Any]] = {
+    "jobs": (
+        Annotated[
+            int | None,
+            typer.Option(
+                "--jobs",
+                help="Contestants made at once, each on its share of the cores. Default: as many as the "
+                "machine has cores and memory for; 1 on a GPU.",
+                min=1,
+            ),
+        ],
+        None,
+    ),
+}
+"""How the machine is used, which changes no result."""
+
 PricesOption = Annotated[
     Path | None, typer.Option("--prices", help="What you pay, as YAML: money for 1,000 calls.")
 ]
@@ -101,7 +118,7 @@ def _sizes(given: str | None) -> str | None:
     return given
 
 
-@takes({**_SETTINGS, **_REMOTE})
+@takes({**_SETTINGS, **_REMOTE, **_MACHINE})
 def compare(
     context: typer.Context,
     source: Annotated[
@@ -147,6 +164,7 @@ def compare(
     split: SplitOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
+    trust_code: TrustOption = False,
     **settings: Any,
 ) -> None:
     """Compare ways of adapting a model: words, soft prompts, weights; with a verdict and what each costs."""
@@ -165,7 +183,9 @@ def compare(
 
 def _start(source: str, given: dict[str, Any]) -> None:
     options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
-    folder_task = Path(source) / TASK_FILE
+    folder, folder_task = Path(source), Path(source) / TASK_FILE
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise TaskError(f"{source}: expected a folder with a {TASK_FILE}, found an empty one")
     task = task_of(
         str(folder_task) if folder_task.is_file() else source,
         options.tuning,
@@ -196,6 +216,7 @@ def _options_of(given: dict[str, Any]) -> "ComparisonOptions":
         budget_seconds=given["budget"],
         remote=_remote_of(given),
         prices=None if given["prices"] is None else str(given["prices"].resolve()),
+        jobs=given["jobs"],
         curve_sizes=(sizes or DEFAULT_CURVE_SIZES) if given["curves"] else (),
     )
 

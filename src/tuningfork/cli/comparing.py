@@ -3,16 +3,16 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 from tuningfork.cli.comparison_tables import print_comparison
+from tuningfork.cli.interrupts import naming_how_to_resume
 from tuningfork.cli.progress import ProgressSink
 from tuningfork.library.comparison_folder import ComparisonFolder, ComparisonOptions, is_comparison
+from tuningfork.library.folder_lock import is_held
 from tuningfork.recipes import compare as recipe
 from tuningfork.tasks.task import Task
 
@@ -27,9 +27,14 @@ def start_comparison(
     """
     console = Console(stderr=as_json)
     before = _unfinished(runs)
-    with _naming_how_to_resume(lambda: sorted(_unfinished(runs) - before)), ProgressSink(console) as sink:
+    with (
+        naming_how_to_resume("tuningfork compare", lambda: sorted(_unfinished(runs) - before)),
+        ProgressSink(console) as sink,
+    ):
         if is_dry_run:
-            recipe.plan_comparison(task, options, sink=sink)
+            forecast = recipe.plan_comparison(task, options, sink=sink)
+            if as_json:
+                print(json.dumps(asdict(forecast)))
             return
         command = shlex.join(["tuningfork", *sys.argv[1:]])
         folder = recipe.compare(task, options, runs_folder=runs, sink=sink, command=command)
@@ -40,7 +45,7 @@ def resume_comparison(path: Path, *, as_json: bool) -> None:
     """Go on with the comparison at `path` and print what it found."""
     console = Console(stderr=as_json)
     folder = ComparisonFolder.open(path)
-    with _naming_how_to_resume(lambda: [path]), ProgressSink(console) as sink:
+    with naming_how_to_resume("tuningfork compare", lambda: [path]), ProgressSink(console) as sink:
         recipe.compare(folder.task, folder.plan.options, resume=folder, sink=sink)
     show_comparison(console, folder, as_json=as_json)
 
@@ -55,16 +60,6 @@ def show_comparison(console: Console, folder: ComparisonFolder, *, as_json: bool
 
 
 def _unfinished(runs: Path) -> set[Path]:
+    """Comparisons that go on when somebody says so; without those that another process works on."""
     folders = {path for path in runs.glob("*") if is_comparison(path)}
-    return {path for path in folders if not ComparisonFolder(path).is_finished}
-
-
-@contextmanager
-def _naming_how_to_resume(find_unfinished: Callable[[], list[Path]]) -> Iterator[None]:
-    """On Ctrl-C, say with which commands the comparisons it cut off go on, and exit."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        commands = [f"tuningfork compare --resume {path}" for path in find_unfinished()]
-        typer.echo("; ".join(["Interrupted", *(f"go on with: {command}" for command in commands)]), err=True)
-        raise typer.Exit(130) from None
+    return {path for path in folders if not ComparisonFolder(path).is_finished and not is_held(path)}

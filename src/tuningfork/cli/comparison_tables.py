@@ -9,8 +9,15 @@ from rich.text import Text
 
 from tuningfork.cli.tables import size
 from tuningfork.evaluation.comparison import TEXT_PROMPT, ComparisonRecord, ContestantRecord, DifferenceRecord
+from tuningfork.evaluation.report.amounts import clock
+from tuningfork.evaluation.report.ranking import ranked
 from tuningfork.evaluation.statistics import Verdict
-from tuningfork.library.comparison_folder import HTML_REPORT, MARKDOWN_REPORT, ComparisonFolder
+from tuningfork.library.comparison_folder import (
+    COMPARISON_FILE,
+    HTML_REPORT,
+    MARKDOWN_REPORT,
+    ComparisonFolder,
+)
 
 _MARKS: Mapping[Verdict, tuple[str, str]] = MappingProxyType(
     {
@@ -28,7 +35,7 @@ def print_comparison(console: Console, record: ComparisonRecord, folder: Compari
     console.print()
     console.print(Text(record.headline, style="bold"))
     console.print()
-    seeds = f"mean of {record.num_seeds} seeds, " if record.num_seeds > 1 else ""
+    seeds = f"means of up to {record.num_seeds} seeds, " if record.num_seeds > 1 else ""
     console.print(
         f"{record.metric} on {len(record.rows)} test rows, {seeds}95 % interval",
         highlight=False,
@@ -49,7 +56,7 @@ def print_comparison(console: Console, record: ComparisonRecord, folder: Compari
         console.print(f"{record.metric} by number of examples", highlight=False)
         console.print(_curves_table(record))
     console.print()
-    for label, name in (("Report", HTML_REPORT), ("Report", MARKDOWN_REPORT), ("Figures", "comparison.json")):
+    for label, name in (("Report", HTML_REPORT), ("Report", MARKDOWN_REPORT), ("Figures", COMPARISON_FILE)):
         if (folder.path / name).is_file():
             console.print(f"{label:<10}{folder.path / name}", highlight=False, markup=False, soft_wrap=True)
 
@@ -59,20 +66,9 @@ def _table(record: ComparisonRecord) -> Table:
     table.add_column("", max_width=_NAME_WIDTH)
     for name in (record.metric, "gain", "", "time", "peak", "trained", "stored", "p50"):
         table.add_column(name, justify="left" if name == record.metric else "right", no_wrap=True)
-    differences = {
-        difference.candidate: difference
-        for difference in record.differences
-        if difference.baseline == TEXT_PROMPT
-    }
-    measured = [one for one in record.contestants if one.status == "measured"]
-    for one in sorted(measured, key=lambda one: _goodness(one, record), reverse=True):
-        table.add_row(*_cells(one, differences.get(one.name), record.metric_digits))
+    for one in ranked(record):
+        table.add_row(*_cells(one.contestant, one.difference, record.metric_digits))
     return table
-
-
-def _goodness(one: ContestantRecord, record: ComparisonRecord) -> float:
-    mean = one.mean or 0.0
-    return mean if record.higher_is_better else -mean
 
 
 def _cells(one: ContestantRecord, difference: DifferenceRecord | None, digits: int) -> list[Text]:
@@ -88,7 +84,7 @@ def _cells(one: ContestantRecord, difference: DifferenceRecord | None, digits: i
         Text(f"{one.mean:.{digits}f}{_interval(one, digits)}"),
         Text(gain, style=style),
         Text(mark, style=style),
-        Text(_clock(cost.seconds)),
+        Text(clock(cost.seconds)),
         Text(size(cost.peak_memory_bytes)),
         Text(_count(cost.trained_parameters)),
         Text(size(cost.stored_bytes) if cost.stored_bytes else "-"),
@@ -117,13 +113,6 @@ def _curves_table(record: ComparisonRecord) -> Table:
         ]
         table.add_row(name, *cells)
     return table
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 def _latency(seconds: float | None) -> str:

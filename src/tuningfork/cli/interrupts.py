@@ -1,7 +1,10 @@
 """What a command does when it is stopped by Ctrl-C."""
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -22,3 +25,14 @@ def telling_of_interrupts(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(_INTERRUPTED) from None
 
     return told
+
+
+@contextmanager
+def naming_how_to_resume(command: str, find_unfinished: Callable[[], list[Path]]) -> Iterator[None]:
+    """On Ctrl-C, say how `command` goes on with what it cut off, and exit."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        ways = [f"go on with: {command} --resume {shlex.quote(str(path))}" for path in find_unfinished()]
+        typer.echo("; ".join(["Interrupted", *ways]), err=True)
+        raise typer.Exit(_INTERRUPTED) from None

@@ -25,6 +25,7 @@ from tuningfork.cli import (
     tune,
     tune_shared,
 )
+from tuningfork.cli.failures import line_of, tell
 from tuningfork.cli.interrupts import telling_of_interrupts
 from tuningfork.cli.library.commands import app as library_app
 from tuningfork.errors import TuningForkError
@@ -88,11 +89,12 @@ def main() -> None:
     let_waiting_threads_sleep()
     try:
         app()
-    except TuningForkError as error:
-        typer.secho("Error: ", fg="red", bold=True, err=True, nl=False)
-        typer.echo(str(error), err=True)
-        sys.exit(1)
     except BrokenPipeError:
         # The reader of our output went away, as `head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (TuningForkError, OSError) as error:
+        if (line := line_of(error)) is None:
+            raise
+        tell(line)
         sys.exit(1)

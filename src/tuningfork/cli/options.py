@@ -56,6 +56,9 @@ TrustOption = Annotated[
         help="Import and run the metrics of your own that a task file names. Or: TUNINGFORK_TRUST_CODE=1.",
     ),
 ]
+TrustAssertionsOption = Annotated[
+    bool, typer.Option("--trust-code", help="Run Python code that assertions name.")
+]
 SplitOption = Annotated[
     str | None, typer.Option("--split", help="Split of a Hugging Face dataset to read. Default: train.")
 ]

@@ -1,15 +1,22 @@
 """`tuningfork predict`."""
 
-import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tuningfork.cli.failures import UNUSABLE, line_of, tell
 from tuningfork.cli.library.options import LibraryOption
-from tuningfork.cli.options import DeviceOption, MovedModelOption, SkipOption
+from tuningfork.cli.options import (
+    DeviceOption,
+    JsonOption,
+    MovedModelOption,
+    SkipOption,
+    TrustAssertionsOption,
+)
+from tuningfork.cli.output_files import check_can_be_written
 from tuningfork.cli.run_names import run_path
-from tuningfork.errors import DataError
+from tuningfork.errors import DataError, TuningForkError
 from tuningfork.types import Combine
 
 CombineOption = Annotated[
@@ -17,6 +24,20 @@ CombineOption = Annotated[
     typer.Option(
         "--combine", help="How several answer: mean of labels' probabilities (default there), or vote."
     ),
+]
+
+
+CheckOption = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Hold every answer against the task's assertions; exit code 0 if all pass, 1 if one fails, 2 if "
+        "nothing could be checked.",
+    ),
+]
+FailUnderOption = Annotated[
+    float | None,
+    typer.Option("--fail-under", min=0.0, max=1.0, help="With --check: share of answers that must pass."),
 ]
 
 
@@ -42,40 +63,60 @@ def predict(
     device: DeviceOption = "auto",
     library: LibraryOption = None,
     skip_bad_rows: SkipOption = False,
+    check: CheckOption = False,
+    fail_under: FailUnderOption = None,
+    trust_code: TrustAssertionsOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Answer every row of a file; each row comes back with a prediction."""
-    runs, rows = _runs_and_rows(run_or_source, source, prompts)
+    if not check:
+        _predict(dict(locals()))
+        return
+    try:
+        passes = _predict(dict(locals()))
+    except (TuningForkError, OSError) as error:
+        if (line := line_of(error)) is None:
+            raise
+        tell(line)
+        raise typer.Exit(UNUSABLE) from None
+    if not passes:
+        raise typer.Exit(1)
+
+
+def _predict(given: dict[str, Any]) -> bool:
+    """Answer the rows, and say whether enough answers hold; without --check, they do."""
+    output, fail_under, is_checked = given["output"], given["fail_under"], given["check"]
+    runs, rows = _runs_and_rows(given["run_or_source"], given["source"], given["prompts"])
     if output is not None and output.suffix != ".jsonl":
         raise DataError(f"{output}: predictions are written as .jsonl; give a name that ends so")
+    if output is not None:
+        check_can_be_written(output)
+    if fail_under is not None and not is_checked:
+        raise DataError("--fail-under says how many answers must pass --check; add it, or leave this out")
     from rich.console import Console
 
-    from tuningfork.atomic import replacing
+    from tuningfork.cli.predicting import Destination, check_predictions, write_predictions
     from tuningfork.cli.progress import ProgressSink
-    from tuningfork.events import StageAdvanced, StageFinished, StageStarted
+    from tuningfork.recipes.checked_predictions import CheckedPredictions
     from tuningfork.recipes.loaded_run import load_runs
 
-    started = time.perf_counter()
-    console = Console(stderr=True)
-    with ProgressSink(console) as sink:
-        paths = [run_path(run, library) for run in runs]
-        loaded = load_runs(paths, combine=combine, model=model, device=device, sink=sink)
-        lines = loaded.predict_file(rows, skip_bad_rows=skip_bad_rows, sink=sink)
-        if output is None:
-            for line in lines:
-                typer.echo(line)
-            return
-        sink.emit(StageStarted("predict", None, "rows"))
-        count = 0
-        with replacing(output) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for count, line in enumerate(lines, start=1):
-                file.write(line + "\n")
-                sink.emit(StageAdvanced("predict", count))
-        sink.emit(StageFinished("predict", time.perf_counter() - started))
-    console.print(
-        f"Wrote {count} predictions to {output} in {time.perf_counter() - started:.1f} s",
-        highlight=False,
-        markup=False,
-    )
+    destination = Destination(output, given["as_json"])
+    with ProgressSink(Console(stderr=True)) as sink:
+        paths = [run_path(run, given["library"]) for run in runs]
+        loaded = load_runs(
+            paths, combine=given["combine"], model=given["model"], device=given["device"], sink=sink
+        )
+        if not is_checked:
+            write_predictions(loaded, rows, destination, sink, skip_bad_rows=given["skip_bad_rows"])
+            return True
+        return check_predictions(
+            CheckedPredictions(loaded, trusted=given["trust_code"]),
+            rows,
+            destination,
+            sink,
+            skip_bad_rows=given["skip_bad_rows"],
+            fail_under=1.0 if fail_under is None else fail_under,
+        )
 
 
 def _runs_and_rows(first: str, second: str | None, prompts: str | None) -> tuple[list[str], str]:

@@ -1,4 +1,4 @@
-"""Progress on a terminal: notices as lines, the running stage as one bar."""
+"""Progress: notices as lines; running stages as bars on a terminal, elsewhere as a line now and then."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +17,10 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from tuningfork.cli.progress_lines import ProgressLines
 from tuningfork.events import (
     Event,
+    FromSource,
     Notice,
     StageAdvanced,
     StageFinished,
@@ -43,9 +45,8 @@ class ProgressSink:
             console=console,
             transient=True,
         )
-        self._stage: TaskID | None = None
-        self._loss = ""
-        self._validated: dict[str, str] = {}
+        self._stages: dict[str, _Stage] = {}
+        self._lines: dict[str, ProgressLines] = {}
 
     def __enter__(self) -> Self:
         # Where nothing can be redrawn, a bar would only leave empty lines.
@@ -61,11 +62,36 @@ class ProgressSink:
 
     def emit(self, event: Event) -> None:
         """Show `event`."""
+        source = ""
+        if isinstance(event, FromSource):
+            source, event = event.source, event.event
+        # What runs at once is shown each on its own.
+        if not self._console.is_terminal:
+            self._write_lines(event, self._lines.setdefault(source, ProgressLines()))
+        elif isinstance(event, Notice):
+            self._console.print(event.message, highlight=False, markup=False)
+        else:
+            self._stages.setdefault(source, _Stage(self._progress)).show(event)
+
+    def _write_lines(self, event: Event, lines: ProgressLines) -> None:
+        due = lines.line(event)
+        line = event.message if isinstance(event, Notice) else due
+        if line is not None:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Stage:
+    """The bar of the running stage of one source, while there is one."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bar: TaskID | None = None
+        self._loss = ""
+        self._validated: dict[str, str] = {}
+
+    def show(self, event: Event) -> None:
+        """Show `event`."""
         match event:
-            case Notice(message=message):
-                self._console.print(
-                    message, highlight=False, markup=False, soft_wrap=not self._console.is_terminal
-                )
             case StageStarted(name=name, total=total):
                 self._begin(name, total)
             case StageAdvanced(done=done, detail=detail):
@@ -84,20 +110,21 @@ class ProgressSink:
 
     def _begin(self, name: str, total: int | None) -> None:
         self._end()
-        self._stage = self._progress.add_task(name, total=total, detail="")
+        self._loss = ""
+        self._bar = self._progress.add_task(name, total=total, detail="")
 
     def _end(self) -> None:
-        if self._stage is not None:
-            self._progress.remove_task(self._stage)
-            self._stage = None
+        if self._bar is not None:
+            self._progress.remove_task(self._bar)
+            self._bar = None
 
     def _advance(self, candidate: str) -> None:
-        if self._stage is not None:
-            self._progress.update(self._stage, advance=1, detail=self._detail(candidate))
+        if self._bar is not None:
+            self._progress.update(self._bar, advance=1, detail=self._detail(candidate))
 
     def _update(self, *, detail: str, completed: int | None = None) -> None:
-        if self._stage is not None:
-            self._progress.update(self._stage, detail=detail, completed=completed)
+        if self._bar is not None:
+            self._progress.update(self._bar, detail=detail, completed=completed)
 
     def _detail(self, candidate: str) -> str:
         """The loss of the last step and the last validation of `candidate`: short enough for 80 columns."""

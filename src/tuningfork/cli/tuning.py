@@ -1,13 +1,11 @@
 """What `tuningfork tune` does once its options are read; imports the heavy parts."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
+from tuningfork.cli.interrupts import naming_how_to_resume
 from tuningfork.cli.progress import ProgressSink
 from tuningfork.cli.registering import Registering
 from tuningfork.cli.tables import print_predictions, print_result
@@ -36,7 +34,10 @@ def start_run(
     """
     console = Console(stderr=as_json)
     before = _unfinished(runs)
-    with _naming_how_to_resume(lambda: sorted(_unfinished(runs) - before)), ProgressSink(console) as sink:
+    with (
+        naming_how_to_resume("tuningfork tune", lambda: sorted(_unfinished(runs) - before)),
+        ProgressSink(console) as sink,
+    ):
         if is_dry_run:
             recipe.plan(task, options, sink=sink)
             return
@@ -48,7 +49,7 @@ def resume_run(path: Path, *, registering: Registering, as_json: bool) -> None:
     """Go on with the run at `path`, print its result, and register it."""
     console = Console(stderr=as_json)
     folder = RunFolder.open(path)
-    with _naming_how_to_resume(lambda: [path]), ProgressSink(console) as sink:
+    with naming_how_to_resume("tuningfork tune", lambda: [path]), ProgressSink(console) as sink:
         recipe.tune(folder.task, folder.record.options, resume=folder, sink=sink)
     version = registering.register(path, runs=path.absolute().parent)
     print_run(console, folder, version, as_json=as_json)
@@ -82,14 +83,3 @@ def print_run(console: Console, folder: RunFolder, version: VersionRecord | None
 def _unfinished(runs: Path) -> set[Path]:
     folders = {found.parent for found in runs.glob("*/run.json")}
     return {path for path in folders if not RunFolder(path).is_finished}
-
-
-@contextmanager
-def _naming_how_to_resume(find_unfinished: Callable[[], list[Path]]) -> Iterator[None]:
-    """On Ctrl-C, say with which commands the runs it cut off go on, and exit."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        commands = [f"tuningfork tune --resume {path}" for path in find_unfinished()]
-        typer.echo("; ".join(["Interrupted", *(f"go on with: {command}" for command in commands)]), err=True)
-        raise typer.Exit(130) from None

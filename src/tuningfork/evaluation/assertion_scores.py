@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tuningfork.data.example import Example
 from tuningfork.evaluation.statistics import Interval, wilson_interval
-from tuningfork.tasks.assertions.answer import CheckedAnswer
-from tuningfork.tasks.assertions.assertion import check_answer, read_assertions
+from tuningfork.tasks.assertions.answer import Checked, CheckedAnswer
+from tuningfork.tasks.assertions.assertion import Assertion, check_answer, read_assertions
 from tuningfork.tasks.assertions.declaration import Source
 from tuningfork.tasks.task import Task
 
@@ -78,6 +78,11 @@ def pass_rates(
             count_tokens=count_tokens,
         )
         checked.append(check_answer(answer, assertions))
+    return rates_of(assertions, checked)
+
+
+def rates_of(assertions: Sequence[Assertion], checked: Sequence[Checked]) -> PassRates:
+    """How often each of `assertions`, and all of them together, held in answers that were checked."""
     by_assertion = [
         _rate(assertion.title, [one.outcomes[at].status for one in checked])
         for at, assertion in enumerate(assertions)

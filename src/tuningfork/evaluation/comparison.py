@@ -12,6 +12,9 @@ Status = Literal["measured", "left out", "failed"]
 Covers = Literal["artefact", "method"]
 """What an interval speaks for: the one prompt or weights that were measured, or a way trained again."""
 
+Setting = str | int | float | bool
+"""A value of what was chosen for a contestant."""
+
 TEXT_PROMPT = "text prompt"
 """The contestant that every other is compared with."""
 
@@ -34,7 +37,9 @@ class CostRecord(ComparisonPart):
     accelerator_seconds: float | None = None
     energy_joules: float | None = None
     peak_memory_bytes: NonNegativeInt
-    """Most memory of the process while it was made."""
+    """Most memory of the process, the model that is loaded included, while it was made."""
+    has_earlier_peak: bool = False
+    """Whether the peak may be older, as the system's mark could not be set back."""
     trained_parameters: NonNegativeInt
     stored_bytes: NonNegativeInt
     num_calls: NonNegativeInt = 0
@@ -74,6 +79,8 @@ class MeasuredMetric(ComparisonPart):
     high: float | None = None
     note: str = ""
     """What must be known to read it, such as the value that chance alone gives."""
+    higher_is_better: bool | None = None
+    """None where that was not written down."""
 
 
 class ContestantRecord(ComparisonPart):
@@ -84,7 +91,7 @@ class ContestantRecord(ComparisonPart):
     status: Status
     reason: str = ""
     """Why it was left out, or how it failed."""
-    setting: dict[str, str | int | float | bool] = {}
+    setting: dict[str, Setting] = {}
     """What was chosen on held-out rows: method, rate, steps, placement, number of demonstrations."""
     validation_score: float | None = None
     validation_log_loss: float | None = None
@@ -96,6 +103,11 @@ class ContestantRecord(ComparisonPart):
     covers: Covers = "artefact"
     metrics: tuple[MeasuredMetric, ...] = ()
     cost: CostRecord | None = None
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether it learns, and held-out rows liked nothing that it learned better than its start."""
+        return self.family in ("soft", "weights") and self.setting.get("steps") == 0
 
 
 class DifferenceRecord(ComparisonPart):

@@ -176,13 +176,20 @@ def _needed(found: DifferenceRecord) -> str:
 
 
 def _called(findings: Findings, name: str) -> str:
-    is_classical = findings.contestants[name].family == "classical"
-    return _in_text(name) + (", which uses no language model," if is_classical else "")
+    contestant = findings.contestants[name]
+    if contestant.family == "classical":
+        return f"{_in_text(name)}, which uses no language model,"
+    if contestant.is_untrained:
+        return f"{_in_text(name)}, which held-out rows chose untrained,"
+    return _in_text(name)
 
 
 def _in_a_list(findings: Findings, name: str, *remarks: str) -> str:
-    if findings.contestants[name].family == "classical":
+    contestant = findings.contestants[name]
+    if contestant.family == "classical":
         remarks = ("uses no language model", *remarks)
+    if contestant.is_untrained:
+        remarks = ("untrained", *remarks)
     return f"{_in_text(name)} ({'; '.join(remarks)})" if remarks else _in_text(name)
 
 

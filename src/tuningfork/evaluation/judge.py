@@ -253,6 +253,7 @@ def judged_metric(
         low=interval.low,
         high=interval.high,
         note=f"{note}; {left_out} without a judgement" if left_out else note,
+        higher_is_better=True,
     )
 
 

@@ -71,6 +71,7 @@ def _of_split(metric: SplitMetric, trainings: Sequence[Answers], rng: np.random.
         low=interval.low,
         high=interval.high,
         note=ece_null(trainings, rng).note(metric.digits) if metric.name == "ece" else "",
+        higher_is_better=metric.higher_is_better,
     )
 
 
@@ -85,7 +86,13 @@ def _of_rows(metric: Metric, trainings: Sequence[Answers], rng: np.random.Genera
         values.append(row_values(kept[0], kept[1] if metric.weight is not None else None))
     means = np.mean(values, axis=0).tolist()
     interval = score_interval(Evaluation([], means, [], 0.0), metric, rng)
-    return MeasuredMetric(name=metric.name, value=float(np.mean(means)), low=interval.low, high=interval.high)
+    return MeasuredMetric(
+        name=metric.name,
+        value=float(np.mean(means)),
+        low=interval.low,
+        high=interval.high,
+        higher_is_better=metric.higher_is_better,
+    )
 
 
 def _weights(metric: Metric, answers: Answers) -> list[float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuningfork.evaluation.best_first import best_first
 from tuningfork.evaluation.comparison import (
     TEXT_PROMPT,
     ContestantRecord,
@@ -89,8 +90,8 @@ def judge_contestants(
     "equivalent" (two one-sided tests within `margin`) is adjusted likewise. Intervals are each by itself, and
     may exclude zero where the verdict after the adjustment is "not enough data".
 
-    `maximum` is the best score of a row, infinite if there is none. Of equal means the cheaper one is the
-    better: seconds, then bytes stored, then their order.
+    `maximum` is the best score of a row, infinite if there is none. Of equal means that with fewer bytes is
+    the better (`best_first`).
 
     Raises:
         ValueError: If contestants differ in their number of rows, two have one name, a score is not finite,
@@ -99,13 +100,14 @@ def judge_contestants(
     measured = [one for one in contestants if one.status == "measured" and one.seeds]
     _check(measured, margin, level)
     scale = _Scale(higher_is_better, maximum)
-    means = {one.name: _mean_of(one, scale, level, rng) for one in measured}
-    ranking = _ranking(measured, means, higher_is_better)
+    found = {one.name: _mean_of(one, scale, level, rng) for one in measured}
+    means = {name: one.mean for name, one in found.items()}
+    ranking = best_first(measured, means, higher_is_better=higher_is_better)
     pairs = _pairs(ranking, scale, rng)
     findings = Findings(
         contestants={one.name: one for one in ranking},
-        means={name: found.mean for name, found in means.items()},
-        intervals={name: found.interval for name, found in means.items()},
+        means=means,
+        intervals={name: one.interval for name, one in found.items()},
         differences=tuple(_judged(pairs, metric_name, digits, margin, level, higher_is_better)),
         metric_name=metric_name,
         digits=digits,
@@ -114,7 +116,7 @@ def judge_contestants(
         differences=tuple(_shown(findings)),
         headline=headline(findings),
         intervals={
-            name: MeanScore(m.mean, m.interval.low, m.interval.high, m.covers) for name, m in means.items()
+            name: MeanScore(m.mean, m.interval.low, m.interval.high, m.covers) for name, m in found.items()
         },
         notes=tuple(_notes(ranking, len(pairs), level)),
     )
@@ -172,20 +174,6 @@ def _mean_of(one: ContestantRecord, scale: _Scale, level: float, rng: np.random.
     least = 0.0 if found.mean >= 0 else -scale.maximum
     low, high = max(least, found.interval.low), min(scale.maximum, found.interval.high)
     return SeedsMean(found.mean, Interval(low, high, level), found.covers)
-
-
-def _ranking(
-    measured: Sequence[ContestantRecord], means: Mapping[str, SeedsMean], higher_is_better: bool
-) -> list[ContestantRecord]:
-    """Best first, cheaper first among equals."""
-
-    def key(one: ContestantRecord) -> tuple[float, float, float]:
-        # Sums in another order differ in their last bits.
-        mean = round(means[one.name].mean, 12)
-        seconds, size = (np.inf, np.inf) if one.cost is None else (one.cost.seconds, one.cost.stored_bytes)
-        return -mean if higher_is_better else mean, seconds, size
-
-    return sorted(measured, key=key)
 
 
 def _pairs(ranking: Sequence[ContestantRecord], scale: _Scale, rng: np.random.Generator) -> list[_Pair]:
@@ -296,10 +284,16 @@ def _notes(ranking: Sequence[ContestantRecord], num_pairs: int, level: float) ->
             "The contestant that did best of several on the same rows had some luck: expect a little less of "
             "it on new rows."
         )
-    once = [one.name for one in ranking if one.family in ("soft", "weights") and len(one.seeds) == 1]
+    trained = [one for one in ranking if one.family in ("soft", "weights") and not one.is_untrained]
+    once = [one.name for one in trained if len(one.seeds) == 1]
     if once:
         notes.append(
             f"Trained with one seed: {', '.join(once)}. Intervals speak for these trainings, not for the "
             "methods; with other seeds they may do better or worse."
+        )
+    if untrained := [one.name for one in ranking if one.is_untrained]:
+        notes.append(
+            f"Not trained in the end: {', '.join(untrained)}. Held-out rows liked no step of training better "
+            "than its start, so what was measured is that start."
         )
     return notes

@@ -11,6 +11,7 @@ from tuningfork.library import schema
 from tuningfork.library.actors import Actor, acting_in
 from tuningfork.library.canonical import now
 from tuningfork.library.database import is_writing, lock_rows
+from tuningfork.library.naming import LATEST
 from tuningfork.library.roles import ALLOWED, OWNER_ROLE, Role, role_at, roles_for
 from tuningfork.library.roles import Action as Action
 from tuningfork.library.scopes import ANY, Scope, read_scope
@@ -114,8 +115,10 @@ def has_people(connection: Connection) -> bool:
     return connection.execute(select(schema.person.c.id).limit(1)).first() is not None
 
 
-def readable(connection: Connection) -> list[ColumnElement[bool]]:
+def readable(connection: Connection, *, newest: bool = False) -> list[ColumnElement[bool]]:
     """Conditions on rows of `prompt`: those of which whoever stands behind the transaction may read anything.
+
+    With `newest`, those whose newest version they may read: a find in its text tells what it says.
 
     Raises:
         AccessError: if they may not come in at all.
@@ -130,7 +133,12 @@ def readable(connection: Connection) -> list[ColumnElement[bool]]:
     nearest = [(_lies_in(place), _may_read(role)) for place, role in places]
     conditions = [(case(*nearest, else_=general) if nearest else general) == 1]
     if standing.scopes is not None:
-        about = [scope.names for scope in standing.scopes if scope.action in (ANY, "read")]
+        versions = (ANY, LATEST) if newest else None
+        about = [
+            scope.names
+            for scope in standing.scopes
+            if scope.action in (ANY, "read") and (versions is None or scope.version in versions)
+        ]
         conditions.append(or_(false(), *(_lies_in(names.removesuffix(ANY)) for names in about)))
     return conditions
 

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from tuningfork.library.canonical import hash_bytes
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 2**20
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az"})
 _FRESH_SECONDS = 600
 """What was written longer ago is written again, so that nobody takes it for garbage of long ago."""
 
@@ -193,10 +195,15 @@ class RemoteStore:
     """A place behind an fsspec URL, such as a bucket, where writing an object is atomic."""
 
     def __init__(self, url: str) -> None:
-        filesystem, root = url_to_fs(url)
+        # What another process wrote or removed meanwhile must be seen.
+        filesystem, root = url_to_fs(url, use_listings_cache=False)
         self._files: fsspec.AbstractFileSystem = filesystem
         self._root = PurePosixPath(root)
         self._url = url
+        # Making the folder of an object would make a bucket that was misspelt.
+        self._has_folders = _OBJECT_STORES.isdisjoint(
+            [filesystem.protocol] if isinstance(filesystem.protocol, str) else filesystem.protocol
+        )
 
     @property
     def place(self) -> str:
@@ -212,9 +219,11 @@ class RemoteStore:
         sha256 = hash_bytes(content)
         path = self._path(sha256)
         try:
-            if not self._is_fresh(path, len(content)):
-                self._files.makedirs(os.path.dirname(path), exist_ok=True)
-                self._files.pipe_file(path, content)
+            with self._reached():
+                if not self._is_fresh(path, len(content)):
+                    if self._has_folders:
+                        self._files.makedirs(os.path.dirname(path), exist_ok=True)
+                    self._files.pipe_file(path, content)
         except OSError as error:
             raise LibraryError(
                 f"{self.place}: an artifact of {len(content)} bytes cannot be written ({error}); nothing was "
@@ -228,26 +237,32 @@ class RemoteStore:
         Raises:
             LibraryError: if they are missing or damaged.
         """
+        path = self._path(sha256)
         try:
-            content: bytes = self._files.cat_file(self._path(sha256))
+            with self._reached():
+                content: bytes = self._files.cat_file(path)
         except OSError as error:
             raise _missing(self.place, sha256, error) from error
         return _checked(self.place, sha256, content)
 
     def has(self, sha256: str) -> bool:
         """Whether there is an object of this name."""
-        return bool(self._files.exists(self._path(sha256)))
+        path = self._path(sha256)
+        with self._reached():
+            return bool(self._files.exists(path))
 
     def remove(self, sha256: str) -> None:
         """Remove the object of this name."""
         if self.has(sha256):
-            self._files.rm_file(self._path(sha256))
+            with self._reached():
+                self._files.rm_file(self._path(sha256))
 
     def hashes(self) -> Iterator[tuple[str, float]]:
         """Every object whose name is a hash."""
-        if not self._files.exists(str(self._root)):
-            return
-        found: dict[str, dict[str, Any]] = self._files.find(str(self._root), detail=True)
+        with self._reached():
+            if not self._files.exists(str(self._root)):
+                return
+            found: dict[str, dict[str, Any]] = self._files.find(str(self._root), detail=True)
         for path, details in found.items():
             name = PurePosixPath(path).name
             if _SHA256.fullmatch(name):
@@ -257,7 +272,8 @@ class RemoteStore:
         """When the object of this name was written."""
         path = self._path(sha256)
         try:
-            return self._written(path, self._files.info(path))
+            with self._reached():
+                return self._written(path, self._files.info(path))
         except FileNotFoundError:
             return None
 
@@ -267,9 +283,9 @@ class RemoteStore:
         Raises:
             LibraryError: if it cannot be read.
         """
-        digest, num_bytes = hashlib.sha256(), 0
+        digest, num_bytes, path = hashlib.sha256(), 0, self._path(sha256)
         try:
-            with self._files.open(self._path(sha256), "rb") as file:
+            with self._reached(), self._files.open(path, "rb") as file:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
                     num_bytes += len(chunk)
@@ -282,6 +298,22 @@ class RemoteStore:
     def remove_unfinished(self, before: float, *, only_count: bool = False) -> int:
         """Nothing is ever there: an object appears when it is whole."""
         return 0
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Within this, whatever the package that speaks to the place raises is an OSError or one line.
+
+        Each has errors of its own for a server that is not there, or a login that is missing.
+        """
+        try:
+            yield
+        except (OSError, LibraryError):
+            raise
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise LibraryError(
+                f"{self.place}: cannot be used ({reason}); check the address, the network, and that you may"
+            ) from error
 
     def _is_fresh(self, path: str, num_bytes: int) -> bool:
         try:

@@ -1,6 +1,8 @@
 """A comparison on disk: what was asked, what each contestant came to, what came out."""
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -8,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from tuningfork.atomic import write_text
 from tuningfork.errors import RunError
-from tuningfork.evaluation.comparison import ComparisonRecord, ContestantRecord, SeedRecord
+from tuningfork.evaluation.comparison import ComparisonRecord, ContestantRecord, SeedRecord, Setting
 from tuningfork.library.run_records import Record, RunRecord, TuneOptions
 from tuningfork.tasks.task import Task, load_task, save_task
 
@@ -16,9 +18,10 @@ R = TypeVar("R", bound=BaseModel)
 
 FEWEST_ROWS_OF_A_CURVE = 4
 HTML_REPORT, MARKDOWN_REPORT = "report.html", "report.md"
-_PLAN, _RESULT, _TASK = "plan.json", "comparison.json", "task.yaml"
+COMPARISON_FILE = "comparison.json"
+_PLAN, _TASK = "plan.json", "task.yaml"
 _WORK, _CURVES = "work", "curves"
-_RECORD, _ANSWERS = "contestant.json", "answers"
+_RECORD, _ANSWERS, _SETTING = "contestant.json", "answers", "setting.json"
 
 
 class RemoteOptions(Record):
@@ -47,6 +50,9 @@ class ComparisonOptions(Record):
     """A model behind an API that takes part with the text prompt, if any."""
     prices: str | None = None
     """File of prices that calls are counted with; None looks where TUNINGFORK_PRICES says, if anywhere."""
+    jobs: int | None = Field(default=1, ge=1)
+    """Contestants that are made at once, each in a process of its own; None is as many as the machine has
+    cores and memory for. A script that asks for more than one needs `if __name__ == "__main__":`."""
 
 
 class ComparisonPlan(Record):
@@ -71,6 +77,7 @@ class ComparisonFolder:
     plan.json             options, hashes of data, task and model, environment
     task.yaml             the task as it was used
     work/<contestant>/    its checkpoints, what it has spent so far, and
+      setting.json          what was chosen, by which its seeds answer
       answers/<seed>.json   what that seed answered on the test split
       contestant.json       the contestant, once it is measured
     curves/<rows>/<contestant>/   the same, trained on so many rows
@@ -125,25 +132,37 @@ class ComparisonFolder:
     @property
     def is_finished(self) -> bool:
         """Whether all has been measured and judged."""
-        return (self.path / _RESULT).is_file()
+        return (self.path / COMPARISON_FILE).is_file()
+
+    def check_unfinished(self) -> None:
+        """Check that there is something left to measure.
+
+        Raises:
+            RunError: if there is not.
+        """
+        if self.is_finished:
+            raise RunError(
+                f"{self.path}: this comparison is finished; see it with: tuningfork show {self.path}"
+            )
 
     @property
     def record(self) -> ComparisonRecord:
         """What was found.
 
         Raises:
-            RunError: if it is not finished; the message says how to resume it.
+            RunError: if there is none, or it is not finished; the message says how to resume it.
         """
         if not self.is_finished:
+            ComparisonFolder.open(self.path)
             raise RunError(
                 f"{self.path}: this comparison is not finished; "
                 f"go on with: tuningfork compare --resume {self.path}"
             )
-        return _read(self.path / _RESULT, ComparisonRecord)
+        return _read(self.path / COMPARISON_FILE, ComparisonRecord)
 
     def save_record(self, record: ComparisonRecord) -> None:
         """Write what was found, which marks the comparison as finished."""
-        write_text(self.path / _RESULT, record.model_dump_json(indent=2))
+        write_text(self.path / COMPARISON_FILE, record.model_dump_json(indent=2))
 
     def save_text(self, name: str, text: str) -> Path:
         """Write a file that people read, and return where it lies."""
@@ -152,9 +171,8 @@ class ComparisonFolder:
 
     def work(self, contestant: str, num_train: int | None = None) -> "ContestantFolder":
         """Where a contestant works that is trained on all rows, or on so many of them."""
-        stem = re.sub(r"[^\w.-]+", "-", contestant).strip("-.")
         parent = self.path / _WORK if num_train is None else self.path / _CURVES / str(num_train)
-        return ContestantFolder(parent / stem)
+        return ContestantFolder(parent / folder_name(contestant))
 
 
 class ContestantFolder:
@@ -174,6 +192,19 @@ class ContestantFolder:
         """Write what it came to; it is not measured again."""
         write_text(self.path / _RECORD, record.model_dump_json(indent=2))
 
+    def answer_as(self, setting: Mapping[str, Setting]) -> None:
+        """Say what answers from now on; what another setting answered before is forgotten.
+
+        A contestant that goes on after a kill comes to the setting that it had. Where it could not, because
+        time ran out elsewhere, its seeds must not answer as two different ones.
+        """
+        path, now = self.path / _SETTING, json.dumps(dict(setting), sort_keys=True)
+        if path.is_file() and path.read_text(encoding="utf-8") == now:
+            return
+        for answered in (self.path / _ANSWERS).glob("*.json"):
+            answered.unlink()
+        write_text(path, now)
+
     def answers(self, seed: int) -> SeedRecord | None:
         """What a seed answered on the test split; None if it was not asked yet."""
         path = self._answers_path(seed)
@@ -185,6 +216,11 @@ class ContestantFolder:
 
     def _answers_path(self, seed: int) -> Path:
         return self.path / _ANSWERS / f"{seed}.json"
+
+
+def folder_name(contestant: str) -> str:
+    """What the folder of a contestant is called: its name, without what a folder cannot hold everywhere."""
+    return re.sub(r"[^\w.-]+", "-", contestant).strip("-.")
 
 
 def is_comparison(path: Path) -> bool:

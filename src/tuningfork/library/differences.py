@@ -46,6 +46,14 @@ class FigureChange(Record):
     after: Figure | None
 
 
+class NearestToken(Record):
+    """The token of the base model's vocabulary that a virtual token points at most nearly."""
+
+    text: str
+    """As the tokenizer writes it; not every token is a word."""
+    cosine: float
+
+
 class VectorChange(Record):
     """What became of a vector; lengths are L2 norms."""
 
@@ -57,6 +65,9 @@ class VectorChange(Record):
     """None where one of them is zero."""
     relative_change: float | None
     """Norm of the difference over the norm before; None where that is zero."""
+    nearest_before: NearestToken | None = None
+    """None where it was not asked for, or the vector is none that stands for a token."""
+    nearest_after: NearestToken | None = None
 
 
 class TokenGroup(Record):

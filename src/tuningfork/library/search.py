@@ -35,7 +35,7 @@ def search(
 
     Names, tags, descriptions and the texts of newest versions are searched; a find in the name counts most,
     one in the text least. `after` is the `next` of the page before. Where somebody acts, only prompts are
-    found of which they may read anything.
+    found whose newest version they may read.
 
     Raises:
         LibraryError: if `words` has none, or `after` is of no page.
@@ -52,7 +52,7 @@ def search(
     rows = connection.execute(
         select(schema.prompt, found.c.rank)
         .join(found, found.c.prompt_id == prompt.id)
-        .where(*conditions(wanted), *readable(connection), *behind)
+        .where(*conditions(wanted), *readable(connection, newest=True), *behind)
         .order_by(found.c.rank, prompt.name)
         .limit(limit + 1)
     ).all()

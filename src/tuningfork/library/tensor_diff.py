@@ -56,6 +56,17 @@ def diff_soft_prompts(file: str, before: bytes, after: bytes) -> ArtefactDiff:
     )
 
 
+def virtual_tokens(content: bytes) -> dict[str, Tensor]:
+    """Vectors (P, H) in a file of soft prompts that stand where embeddings of tokens would, by name.
+
+    The names are those of the groups of `diff_soft_prompts`; keys, values and shifts are not among them.
+
+    Raises:
+        FormatError: if it is no such file.
+    """
+    return {name: vectors for name, vectors in _vectors(_loaded(content)) if name.endswith(_VIRTUAL_TOKENS)}
+
+
 def diff_adapters(file: str, before: AdapterFiles, after: AdapterFiles) -> ArtefactDiff:
     """Compare what two adapters add to the weights of each layer: scale times B times A, not its factors."""
     try:

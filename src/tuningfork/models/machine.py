@@ -173,7 +173,7 @@ def describe_machine() -> MachineReport:
         accelerators=_accelerators(),
         cpu_name=cpu_name,
         cpu_features=cpu_features,
-        usable_cores=_usable_cores(),
+        usable_cores=usable_cores(),
         torch_threads=torch.get_num_threads(),
         total_memory_bytes=total,
         available_memory_bytes=available,
@@ -236,7 +236,8 @@ def _cpu() -> tuple[str, tuple[str, ...]]:
     return fields.get("model name", platform.machine()), tuple(f for f in _CPU_FEATURES if f in present)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores this process may use: the affinity mask, within the quota of the container."""
     if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cores = len(os.sched_getaffinity(0))

@@ -2,18 +2,22 @@
 
 import math
 import random
+import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuningfork.data.example import Example
 from tuningfork.evaluation.evaluate import Evaluator
+from tuningfork.events import EventSink, NullSink, StageAdvanced, StageFinished, StageStarted
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import Prepared
+from tuningfork.recipes.spending import Budget
 from tuningfork.training.checkpoint import Validation, pooled
 from tuningfork.training.loop import selection_score
 
 _NUM_DEMONSTRATIONS = (2, 4, 8, 12)
+_STAGE = "choose demonstrations"
 _POOL = 500
 """Demonstrations are drawn from this many rows at most, so that a data set on disk stays there."""
 
@@ -27,22 +31,40 @@ class FewShot:
     stored_bytes: int
     validation: Validation
     """What held-out rows said of so many; with folds, each fold showed its own rows."""
+    num_candidates: int = 1
+    """How many numbers of demonstrations fit."""
+    num_cut_short: int = 0
+    """How many of these were not tried, because time was up."""
 
 
 def choose_few_shot(
-    prepared: Prepared, model: FrozenModel, evaluator: Evaluator, *, seed: int
+    prepared: Prepared,
+    model: FrozenModel,
+    evaluator: Evaluator,
+    *,
+    seed: int,
+    sink: EventSink | None = None,
+    budget: Budget | None = None,
 ) -> FewShot | None:
     """The best number of demonstrations on held-out rows; None if not even the fewest fit the model.
 
-    An encoder fills the one gap of one text: it is shown none.
+    An encoder fills the one gap of one text: it is shown none. Once `budget` is spent no further number is
+    tried.
     """
     if model.architecture == "encoder":
         return None
     pools, generates = _pools(prepared, seed), not prepared.is_cross_validated
+    report, time_left = sink or NullSink(), budget or Budget(None)
+    fitting = [
+        (count, prefixes)
+        for count in _NUM_DEMONSTRATIONS
+        if (prefixes := _prefixes(prepared, pools, count)) is not None
+    ]
     best: tuple[float, FewShot] | None = None
-    for count in _NUM_DEMONSTRATIONS:
-        prefixes = _prefixes(prepared, pools, count)
-        if prefixes is None:
+    num_tried, started = 0, time.perf_counter()
+    report.emit(StageStarted(_STAGE, len(fitting), "numbers of rows"))
+    for count, prefixes in fitting:
+        if best is not None and time_left.is_spent():
             break
         found = [
             evaluator.validate(model.prefix([ids]), fold.validation, generates=generates)
@@ -54,7 +76,12 @@ def choose_few_shot(
             ids = prefixes[-1]
             stored = len(str(model.tokenizer.decode(ids)).encode())
             best = (score, FewShot(count, ids, stored, validation))
-    return None if best is None else best[1]
+        num_tried += 1
+        report.emit(StageAdvanced(_STAGE, num_tried))
+    report.emit(StageFinished(_STAGE, time.perf_counter() - started))
+    if best is None:
+        return None
+    return replace(best[1], num_candidates=len(fitting), num_cut_short=len(fitting) - num_tried)
 
 
 def fits_few_shot(prepared: Prepared, *, seed: int) -> bool:

@@ -263,7 +263,8 @@ def _of_task_file(suite: Suite, *, trusted: bool) -> tuple[Assertion, ...] | Non
         return ()
     if suite.task is None:
         return None
-    return read_assertions(load_task(suite.task).assertions or [], Source(suite.task.parent, trusted))
+    task = load_task(suite.task, imports_code=False)
+    return read_assertions(task.assertions or [], Source(suite.task.parent, trusted))
 
 
 def _rows_for(

@@ -15,7 +15,7 @@ from tuningfork.library.run_folder import RunFolder
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import BUNDLED, load_model
 from tuningfork.recipes.arrangement import arrange, row_format
-from tuningfork.recipes.loaded_run import LoadedRun, check_base
+from tuningfork.recipes.loaded_run import LoadedRun, check_base, check_length, count_tokens
 from tuningfork.tasks.task import Task, load_task
 
 
@@ -55,12 +55,7 @@ class CheckedPrompt:
         Raises:
             ContextLengthError: They do not.
         """
-        if self.model.maximum_length is None:
-            return
-        unanswered = Example(inputs=example.inputs, messages=example.messages, source=example.source)
-        for member in self.members:
-            virtual = member.prefix.num_tokens - len(member.renderer.prefix_ids)
-            member.renderer.check_length(unanswered, self.model.maximum_length, virtual)
+        check_length(self.model, self.members, example)
 
     def num_input_tokens(self, example: Example) -> int:
         """Tokens, virtual ones too, that a call reads: of all prompts that answer together."""
@@ -70,7 +65,7 @@ class CheckedPrompt:
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text` by the model's tokenizer, without those that open and close texts."""
-        return len(self.model.tokenizer.encode(text, add_special_tokens=False))
+        return count_tokens(self.model, text)
 
 
 def find_prompts(paths: Sequence[Path]) -> list[PromptSource]:
@@ -128,7 +123,7 @@ def load_prompts(
 def _find_prompt(path: Path) -> PromptSource:
     task_file = path / "task.yaml" if path.is_dir() and not (path / "run.json").is_file() else path
     if task_file.is_file():
-        task = load_task(task_file)
+        task = load_task(task_file, imports_code=False)
         return PromptSource(f"{task.name} (text)", task_file, task, None)
     run = RunFolder.open(path)
     run.check_own_task()

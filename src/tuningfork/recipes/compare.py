@@ -1,16 +1,19 @@
 """Ways of adapting one model against each other: same rows, same folds, same budget, one verdict."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from tuningfork.data.example import Example
-from tuningfork.errors import PromptError, RunError, TuningForkError
-from tuningfork.evaluation.comparison import ContestantRecord, CostRecord, SeedRecord
-from tuningfork.evaluation.cost import Spent, Use, measure_use
+import torch
+
+from tuningfork.errors import PromptError, RunError
+from tuningfork.evaluation.comparison import ContestantRecord
 from tuningfork.evaluation.prices import load_prices
+from tuningfork.evaluation.report.amounts import clock
 from tuningfork.evaluation.report.html import html
 from tuningfork.evaluation.report.markdown import markdown
 from tuningfork.events import (
@@ -30,28 +33,51 @@ from tuningfork.library.comparison_folder import (
     ComparisonOptions,
     ComparisonPlan,
     ContestantFolder,
+    folder_name,
 )
+from tuningfork.library.folder_lock import held
 from tuningfork.library.run_folder import count_test_read
 from tuningfork.library.run_records import RunRecord
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.loading import load_model
-from tuningfork.recipes.comparison_record import (
-    comparison_record,
-    further_metrics,
-    mean_score,
-    seed_record,
-)
-from tuningfork.recipes.contestants.contestant import Arena, Contestant, Made, Trains
+from tuningfork.models.machine import available_memory_bytes
+from tuningfork.recipes.base_model import load_base
+from tuningfork.recipes.comparison_record import comparison_record
+from tuningfork.recipes.contestants.contestant import Arena, Contestant, Trains
+from tuningfork.recipes.contestants.full import MEMORY_BYTES_A_WEIGHT
+from tuningfork.recipes.contestants.measurement import Measurement
 from tuningfork.recipes.contestants.registry import contestants_of
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.preparation import Prepared, prepare
-from tuningfork.recipes.spending import Ledger, seconds_spent
+from tuningfork.recipes.processes import Colleague, fitting_workers, work_side_by_side
+from tuningfork.recipes.spending import Ledger
 from tuningfork.recipes.subsets import subset
 from tuningfork.recipes.tune import changed_since
 from tuningfork.tasks.task import Task, task_hash
 
-_TIMED_CALLS = 30
-"""Test rows that are answered one by one for the latency of a contestant."""
+_BYTES_OF_A_PROCESS = 2 * 10**9
+"""Beside what grows with the weights: libraries, and the activations of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a contestant would take."""
+
+    name: str
+    trainings: int
+    """At most."""
+    reason: str | None
+    """Why it would be left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a comparison would do."""
+
+    contestants: tuple[Expected, ...]
+    curves: Mapping[int, int]
+    """Trainings for learning curves, by the number of examples."""
+    trainings: int
+    """In all."""
 
 
 def compare(
@@ -80,6 +106,13 @@ def compare(
     return comparison.run(runs_folder, resume, command)
 
 
+def _open_worker(path: Path, colleague: Colleague) -> Callable[["_Errand"], None]:
+    """Get ready to measure contestants of the comparison at `path`, beside others who do."""
+    folder = ComparisonFolder.open(path)
+    comparison = _Comparison(folder.task, folder.plan.options, None, None, colleague, folder)
+    return partial(comparison.measure, folder, colleague)
+
+
 def plan_comparison(
     task: Task,
     options: ComparisonOptions,
@@ -87,13 +120,25 @@ def plan_comparison(
     contestants: Sequence[Contestant] | None = None,
     model: FrozenModel | None = None,
     sink: EventSink | None = None,
-) -> None:
-    """Do all of `compare` that comes before training, tell the plan, and write nothing.
+) -> Forecast:
+    """Do all of `compare` that comes before training, tell and return the plan, and write nothing.
 
     Raises:
         TuningForkError: as `compare` would.
     """
-    _Comparison(task, options, contestants, model, sink or NullSink(), None).plan()
+    return _Comparison(task, options, contestants, model, sink or NullSink(), None).plan()
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """A contestant to measure."""
+
+    number: int
+    """Its place, from 1."""
+    num_train: int | None
+    """Trained on so many rows; None for all."""
+    seconds: float = 0.0
+    """What the comparison has taken so far."""
 
 
 class _Comparison:
@@ -108,55 +153,72 @@ class _Comparison:
         sink: EventSink,
         resume: ComparisonFolder | None,
     ) -> None:
+        if resume is not None:
+            # Told at once: a model may take minutes to load.
+            resume.check_unfinished()
         self._started = time.perf_counter()
         self._earlier_seconds = 0.0
         self._options = options
         self._sink = sink
         self._prices = load_prices(None if options.prices is None else Path(options.prices))
         self._contestants = list(contestants or contestants_of(options))
-        names = [contestant.name for contestant in self._contestants]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise PromptError(f"{twice[0]}: there are two contestants of this name; leave out one")
-        self._model = model or _load(options, resume, sink)
+        _check_names([contestant.name for contestant in self._contestants])
+        self._is_named = contestants is None and model is None
+        self._quiet: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Within what is yielded, times are taken."""
+        self._model = model or load_base(options.tuning, None if resume is None else resume.plan.run, sink)
         self._prepared = prepare(task, self._model, options.tuning, sink)
         self._subsets = {size: subset(self._prepared, size, options.tuning) for size in self._curve_sizes()}
 
-    def plan(self) -> None:
+    def plan(self) -> Forecast:
         """Tell what `run` would do."""
-        arena, total = self._arena(self._prepared), 0
-        for number, contestant in enumerate(self._contestants, start=1):
+        found = self._forecast()
+        for number, one in enumerate(found.contestants, start=1):
+            says = f"left out: {one.reason}" if one.reason else _counted(one.trainings, "training")
+            self._tell(number, f"{one.name}, {says}")
+        for size, trainings in found.curves.items():
+            says = f"all {len(self._contestants)} again with {size} examples"
+            self._sink.emit(Notice(f"Curves    {says}, {_counted(trainings, 'training')}"))
+        self._sink.emit(Notice(f"Plan      up to {_counted(found.trainings, 'training')} in all"))
+        return found
+
+    def _forecast(self) -> Forecast:
+        curves = {
+            size: sum(one.trainings for one in self._expected(some)) for size, some in self._subsets.items()
+        }
+        expected = self._expected(self._prepared)
+        total = sum(one.trainings for one in expected) + sum(curves.values())
+        return Forecast(expected, curves, total)
+
+    def _expected(self, prepared: Prepared) -> tuple[Expected, ...]:
+        arena, found = self._arena(prepared), []
+        for contestant in self._contestants:
             reason = contestant.reason_to_leave_out(arena)
-            trainings = contestant.num_trainings(arena) if isinstance(contestant, Trains) else 0
-            trainings = 0 if reason else trainings
-            total += trainings
-            says = f"left out: {reason}" if reason else _counted(trainings, "training")
-            self._tell(number, f"{contestant.name}, {says}")
-        for size, some in self._subsets.items():
-            small = self._arena(some)
-            trainings = sum(
-                contestant.num_trainings(small)
-                for contestant in self._contestants
-                if isinstance(contestant, Trains) and not contestant.reason_to_leave_out(small)
-            )
-            total += trainings
-            self._sink.emit(
-                Notice(
-                    f"Curves    all {len(self._contestants)} again with {size} examples, "
-                    f"{_counted(trainings, 'training')}"
-                )
-            )
-        self._sink.emit(Notice(f"Plan      up to {_counted(total, 'training')} in all"))
+            trainings = 0
+            if reason is None and isinstance(contestant, Trains):
+                trainings = contestant.num_trainings(arena)
+            found.append(Expected(contestant.name, trainings, reason))
+        return tuple(found)
 
     def run(self, runs_folder: Path, resume: ComparisonFolder | None, command: str) -> ComparisonFolder:
         """Every contestant, then the verdict on all."""
-        folder = self._open_folder(runs_folder, resume, command)
+        self._options = self._options.model_copy(update={"jobs": self._num_jobs()})
+        folder = resume or ComparisonFolder.create(runs_folder, self._prepared.task.name)
+        with held(folder.path):
+            self._begin(folder, command, is_new=resume is None)
+            ledger = Ledger(folder.path, self._model.device)
+            self._earlier_seconds = ledger.spent.seconds
+            self._sink = FanOutSink([self._sink, ledger])
+            with ledger:
+                self._measure_all(folder)
+            self._conclude(folder)
+        return folder
+
+    def _conclude(self, folder: ComparisonFolder) -> None:
+        """The verdict on all who were measured, and the reports."""
         plan = folder.plan
-        self._earlier_seconds = self._seconds_before(folder)
-        contestants = []
-        for number, contestant in enumerate(self._contestants, start=1):
-            work = folder.work(contestant.name)
-            contestants.append(self._contested(number, contestant, self._prepared, work))
-        curves = {size: self._at_size(size, folder) for size in self._subsets}
+        contestants = self._records(folder, None)
+        curves = {size: self._records(folder, size) for size in self._subsets}
         is_unchanged = self._model.identity(fresh=True) == identity_of(plan.run.model)
         record = comparison_record(
             plan,
@@ -170,7 +232,6 @@ class _Comparison:
         folder.save_text(MARKDOWN_REPORT, markdown(record))
         # Last, as it marks the comparison as finished.
         folder.save_record(record)
-        return folder
 
     def _arena(self, prepared: Prepared) -> Arena:
         # Test rows are not there: no contestant sees one before it is made.
@@ -181,9 +242,8 @@ class _Comparison:
         """Those that are fewer than all rows."""
         return sorted({size for size in self._options.curve_sizes if size < len(self._prepared.rows)})
 
-    def _open_folder(
-        self, runs_folder: Path, resume: ComparisonFolder | None, command: str
-    ) -> ComparisonFolder:
+    def _begin(self, folder: ComparisonFolder, command: str, *, is_new: bool) -> None:
+        """Write down what a new comparison is, or check that one that goes on still is what it was."""
         run = RunRecord(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             options=self._options.tuning,
@@ -194,167 +254,125 @@ class _Comparison:
             environment=describe_environment(),
         )
         names = tuple(contestant.name for contestant in self._contestants)
-        if resume is None:
-            folder = ComparisonFolder.create(runs_folder, self._prepared.task.name)
+        if is_new:
             reads = count_test_read(folder.path, self._prepared.test_hash)
             plan = ComparisonPlan(
                 run=run, options=self._options, contestants=names, test_reads=reads, command=command
             )
             folder.begin(plan, self._prepared.task)
             self._sink.emit(Notice(f"Compare   {folder.path}"))
-            return folder
-        if resume.is_finished:
-            raise RunError(
-                f"{resume.path}: this comparison is finished; see it with: tuningfork show {resume.path}"
-            )
-        before = resume.plan
+            return
+        folder.check_unfinished()
+        before = folder.plan
         changed = changed_since(before.run, run)
         changed += ["the contestants"] if before.contestants != names else []
         changed += ["the options"] if before.options != self._options and "the options" not in changed else []
         if changed:
             raise RunError(
-                f"{resume.path}: cannot be resumed, changed since it began: {', '.join(changed)}; "
+                f"{folder.path}: cannot be resumed, changed since it began: {', '.join(changed)}; "
                 "put that back, or start a new comparison"
             )
-        self._sink.emit(Notice(f"Resume    {resume.path}"))
-        return resume
-
-    def _seconds_before(self, folder: ComparisonFolder) -> float:
-        """What the contestants took in sessions before this one."""
-        works = [folder.work(one.name, size) for one in self._contestants for size in (None, *self._subsets)]
-        return sum(seconds_spent(work.path) for work in works)
+        self._sink.emit(Notice(f"Resume    {folder.path}"))
 
     def _seconds(self) -> float:
         return self._earlier_seconds + time.perf_counter() - self._started
 
-    def _contested(
-        self, number: int, contestant: Contestant, prepared: Prepared, work: ContestantFolder
-    ) -> ContestantRecord:
-        """What a contestant comes to: as it was written down, or measured now and written down."""
-        record = work.record
-        if record is None:
-            self._tell(number, f"{contestant.name} ({_clock(self._seconds())} so far)")
-            sink = _NumberedSink(self._sink, f"{number}/{len(self._contestants)}")
-            arena = replace(self._arena(prepared), sink=sink)
-            record = self._measured(contestant, arena, prepared.test, work)
-            work.save_record(record)
-        self._sink.emit(Notice(f"          {self._came_to(record)}"))
-        return record
+    @property
+    def _numbers(self) -> range:
+        return range(1, len(self._contestants) + 1)
+
+    def _work(self, folder: ComparisonFolder, number: int, num_train: int | None) -> ContestantFolder:
+        return folder.work(self._contestants[number - 1].name, num_train)
+
+    def _records(self, folder: ComparisonFolder, num_train: int | None) -> list[ContestantRecord]:
+        found = [self._work(folder, number, num_train).record for number in self._numbers]
+        return [record for record in found if record is not None]
+
+    def _num_jobs(self) -> int:
+        """How many contestants are made at once."""
+        jobs = self._options.jobs
+        if not self._is_named:
+            # What the caller holds cannot be handed to another process.
+            if jobs is not None and jobs > 1:
+                raise PromptError(
+                    f"jobs: {jobs} at once need contestants and a model that are named, not given"
+                )
+            return 1
+        if jobs is not None:
+            return jobs
+        device = self._model.device
+        if device.type != "cpu":
+            return 1
+        return fitting_workers(
+            # The others take no time.
+            num_pieces=sum(isinstance(contestant, Trains) for contestant in self._contestants),
+            bytes_each=_BYTES_OF_A_PROCESS + MEMORY_BYTES_A_WEIGHT * self._model.num_parameters,
+            free_bytes=available_memory_bytes(device),
+            num_cores=torch.get_num_threads(),
+        )
+
+    def _measure_all(self, folder: ComparisonFolder) -> None:
+        """Measure who is not measured yet: one after the other, or several at once."""
+        missing = []
+        for num_train in (None, *self._subsets):
+            for number in self._numbers:
+                record = self._work(folder, number, num_train).record
+                if record is None:
+                    missing.append(_Errand(number, num_train))
+                else:
+                    self._tell(number, self._came_to(record))
+        jobs = min(self._options.jobs or 1, len(missing))
+        if jobs < 2:
+            for errand in missing:
+                self._contested(folder, replace(errand, seconds=self._seconds()))
+            return
+        pieces = (
+            (self._label(errand.number), replace(errand, seconds=self._seconds())) for errand in missing
+        )
+        self._sink.emit(Notice(f"Jobs      {jobs} contestants at once"))
+        start = partial(_open_worker, folder.path)
+        work_side_by_side(start, pieces, num_workers=jobs, sink=self._sink)
+
+    def measure(self, folder: ComparisonFolder, colleague: Colleague, errand: _Errand) -> None:
+        """Measure one contestant in a process of its own."""
+        self._quiet = colleague.quiet
+        self._contested(folder, errand)
+
+    def _contested(self, folder: ComparisonFolder, errand: _Errand) -> None:
+        """Measure a contestant and write down what it came to."""
+        number, num_train = errand.number, errand.num_train
+        contestant, work = self._contestants[number - 1], self._work(folder, number, num_train)
+        prepared = self._prepared if num_train is None else self._subsets[num_train]
+        with_rows = "" if num_train is None else f", {num_train} examples"
+        self._tell(number, f"{contestant.name}{with_rows} ({clock(max(1.0, errand.seconds))} so far)")
+        arena = replace(self._arena(prepared), sink=_NumberedSink(self._sink, self._label(number)))
+        record = Measurement(arena, prepared.test, self._prices, self._quiet).of(contestant, work)
+        work.save_record(record)
+        self._tell(number, self._came_to(record))
 
     def _came_to(self, record: ContestantRecord) -> str:
         if record.mean is None or record.cost is None:
-            return f"{record.status}: {record.reason}"
-        task = self._prepared.task
-        return f"{task.metric} {record.mean:.3f} on test, made in {_clock(record.cost.seconds)}"
-
-    def _measured(
-        self, contestant: Contestant, arena: Arena, test: Sequence[Example], work: ContestantFolder
-    ) -> ContestantRecord:
-        name, family = contestant.name, contestant.family
-        reason = contestant.reason_to_leave_out(arena)
-        if reason is not None:
-            return ContestantRecord(name=name, family=family, status="left out", reason=reason)
-        ledger = Ledger(work.path, self._model.device)
-        try:
-            with ledger:
-                made = contestant.make(replace(arena, sink=FanOutSink([arena.sink, ledger])), work.path)
-            seeds = self._answers(made, test, work, arena.sink)
-            use = self._use(made, test, seeds[0])
-            metrics = further_metrics(self._prepared.task, test, seeds, seed=self._options.tuning.seed)
-        except RunError:
-            # Of the folder, not of the contestant: a full disk, a damaged file. It can go on later.
-            raise
-        except TuningForkError as error:
-            return ContestantRecord(name=name, family=family, status="failed", reason=str(error))
-        validation = made.validation
-        return ContestantRecord(
-            name=name,
-            family=family,
-            status="measured",
-            setting=dict(made.setting),
-            validation_score=None if validation is None else validation.metric,
-            validation_log_loss=None if validation is None else validation.log_loss,
-            seeds=seeds,
-            mean=mean_score(seeds),
-            covers="method" if len(seeds) > 1 else "artefact",
-            metrics=metrics,
-            cost=self._cost(made, ledger.spent, use),
-        )
-
-    def _answers(
-        self, made: Made, test: Sequence[Example], work: ContestantFolder, sink: EventSink
-    ) -> tuple[SeedRecord, ...]:
-        """What each seed answers on the test rows; asked once, over all sessions."""
-        sink.emit(StageStarted("test", len(made.answers), "seeds"))
-        started, found = time.perf_counter(), []
-        for seed, answer in sorted(made.answers.items()):
-            answers = work.answers(seed)
-            if answers is None:
-                answers = seed_record(seed, answer(test), self._prepared.task.scoring)
-                work.save_answers(answers)
-            found.append(answers)
-            sink.emit(StageAdvanced("test", len(found)))
-        sink.emit(StageFinished("test", time.perf_counter() - started))
-        return tuple(found)
-
-    def _use(self, made: Made, test: Sequence[Example], first: SeedRecord) -> Use:
-        """What single rows take, once the test rows have been answered, as by the first of the seeds."""
-        renderer, has_tags = self._prepared.renderer, self._prepared.task.has_tags
-        rows = [test[place] for place in range(min(_TIMED_CALLS, len(test)))]
-        said = {id(row): text for row, text in zip(rows, first.predictions, strict=False)}
-
-        def count_tokens(row: Example) -> tuple[int, int]:
-            assert made.prompt_tokens is not None
-            read = made.prompt_tokens + len(renderer.row_ids(row))
-            return read, 0 if has_tags else len(renderer.answer_ids(said[id(row)]))
-
-        return measure_use(
-            made.respond or made.answers[first.seed],
-            rows,
-            count_tokens=None if made.prompt_tokens is None else count_tokens,
-            num_calls=len(rows),
-            device=self._model.device,
-        )
-
-    def _cost(self, made: Made, spent: Spent, use: Use) -> CostRecord:
-        is_on_accelerator = made.prompt_tokens is not None and self._model.device.type == "cuda"
-        money = self._prices.per_1000_calls(use, model=made.priced_as, on_accelerator=is_on_accelerator)
-        return CostRecord(
-            seconds=spent.seconds,
-            seconds_to_best=made.seconds_to_best,
-            processor_seconds=spent.processor_seconds,
-            accelerator_seconds=spent.accelerator_seconds,
-            energy_joules=spent.energy_joules,
-            peak_memory_bytes=spent.peak_memory_bytes,
-            trained_parameters=made.trained_parameters,
-            stored_bytes=made.stored_bytes,
-            num_calls=use.num_calls,
-            latency_p50_seconds=use.latency_p50_seconds,
-            latency_p95_seconds=use.latency_p95_seconds,
-            tokens_per_second=use.tokens_per_second,
-            input_tokens_per_call=use.input_tokens_per_call,
-            output_tokens_per_call=use.output_tokens_per_call,
-            money_per_1000_calls=money,
-            currency="" if money is None else self._prices.currency,
-        )
-
-    def _at_size(self, size: int, folder: ComparisonFolder) -> list[ContestantRecord]:
-        """All contestants, with so many of the training rows."""
-        self._sink.emit(Notice(f"Curves    {size} examples"))
-        return [
-            self._contested(number, contestant, self._subsets[size], folder.work(contestant.name, size))
-            for number, contestant in enumerate(self._contestants, start=1)
-        ]
+            return f"{record.name}, {record.status}: {record.reason}"
+        metric, seconds = self._prepared.task.metric, record.cost.seconds
+        return f"{record.name}: {metric} {record.mean:.3f} on test, made in {clock(seconds)}"
 
     def _notes(self, plan: ComparisonPlan, *, is_unchanged: bool) -> list[str]:
         times = "for the first time" if plan.test_reads == 1 else f"{plan.test_reads} times"
         notes = [f"Test set read {times} by runs in this folder."]
+        if (jobs := plan.options.jobs or 1) > 1:
+            notes.append(
+                f"{jobs} contestants were made at once, each on its share of the cores; "
+                "latencies were taken one by one."
+            )
         if not is_unchanged:
             notes.insert(0, "The base model was CHANGED meanwhile: trust none of this, and please report it.")
         return notes
 
     def _tell(self, number: int, message: str) -> None:
-        self._sink.emit(Notice(f"{f'{number}/{len(self._contestants)}':<10}{message}"))
+        self._sink.emit(Notice(f"{self._label(number):<10}{message}"))
+
+    def _label(self, number: int) -> str:
+        return f"{number}/{len(self._contestants)}"
 
 
 class _NumberedSink:
@@ -371,22 +389,22 @@ class _NumberedSink:
         self._sink.emit(event)
 
 
-def _load(options: ComparisonOptions, resume: ComparisonFolder | None, sink: EventSink) -> FrozenModel:
-    # A comparison that goes on keeps its number format, which was perhaps chosen by timing.
-    tuning = options.tuning
-    dtype = tuning.dtype if resume is None else resume.plan.run.model.dtype
-    return load_model(
-        tuning.model,
-        device=tuning.device,
-        dtype=dtype,
-        quantize=tuning.quantize,
-        announce=lambda message: sink.emit(Notice(message)),
-    )
+def _check_names(names: Sequence[str]) -> None:
+    """Check that every contestant has a name, and a folder, of its own.
 
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+    Raises:
+        PromptError: Two have the same.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PromptError(f"{twice[0]}: there are two contestants of this name; leave out one")
+    # Some file systems do not tell large letters from small ones.
+    folders = [folder_name(name).casefold() for name in names]
+    for name, folder in zip(names, folders, strict=True):
+        if not folder:
+            raise PromptError(f"{name!r}: a contestant needs a name with letters or digits")
+        if folders.count(folder) > 1:
+            both = [other for other, same in zip(names, folders, strict=True) if same == folder]
+            raise PromptError(f"{' and '.join(both)}: both would work in the folder {folder}; rename one")
 
 
 def _counted(count: int, noun: str) -> str:

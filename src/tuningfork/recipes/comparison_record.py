@@ -14,6 +14,7 @@ from tuningfork.evaluation.comparison import (
     SeedRecord,
     TestRow,
 )
+from tuningfork.evaluation.cost_notes import cost_notes
 from tuningfork.evaluation.evaluate import Evaluation
 from tuningfork.evaluation.measured_metrics import measured_metrics
 from tuningfork.evaluation.pooled_scores import row_values
@@ -65,7 +66,7 @@ def comparison_record(
         differences=judged.differences,
         curves=tuple(_curve_points(finished, curves, task, num_train, seed=tuning.seed)),
         headline=judged.headline,
-        notes=(*judged.notes, *notes),
+        notes=(*judged.notes, *cost_notes(contestants), *notes),
         environment=plan.run.environment,
         seconds=seconds,
     )
@@ -109,7 +110,7 @@ def mean_score(seeds: Sequence[SeedRecord]) -> float:
 def _judged(contestants: Sequence[ContestantRecord], task: Task, *, seed: int) -> Judgement:
     metric = task.scoring
     return judge_contestants(
-        [_without_time(one) for one in contestants],
+        contestants,
         metric_name=metric.name,
         digits=metric.digits,
         higher_is_better=metric.higher_is_better,
@@ -117,13 +118,6 @@ def _judged(contestants: Sequence[ContestantRecord], task: Task, *, seed: int) -
         margin=task.margin,
         rng=np.random.default_rng(seed),
     )
-
-
-def _without_time(contestant: ContestantRecord) -> ContestantRecord:
-    """Among equals the cheaper one comes first: by bytes, as the time is another whenever it is measured."""
-    if contestant.cost is None:
-        return contestant
-    return contestant.model_copy(update={"cost": contestant.cost.model_copy(update={"seconds": 0.0})})
 
 
 def _probabilities(found: Sequence[Sequence[float]] | None) -> tuple[tuple[float, ...], ...] | None:

@@ -122,6 +122,10 @@ class LoadedRun:
         while chunk := list(islice(waiting, _ROWS_PER_CHUNK)):
             yield from self._ensemble.predict(chunk)
 
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` by the model's tokenizer, without those that open and close texts."""
+        return count_tokens(self.model, text)
+
     def evaluate(self, examples: Sequence[Example]) -> Evaluation:
         """Score the answers to `examples`, each with at least one target, by the metric of the task.
 
@@ -142,6 +146,18 @@ class LoadedRun:
             DataError: if a row cannot be read or lacks a column that the task reads.
             ContextLengthError: if a row does not fit the model.
         """
+        for row, _, prediction in self.answer_file(source, skip_bad_rows=skip_bad_rows, sink=sink):
+            yield json_line({**row.values, **prediction.fields(digits=6)})
+
+    def answer_file(
+        self, source: str, *, skip_bad_rows: bool = False, sink: EventSink | None = None
+    ) -> Iterator[tuple[RawRow, Example, Prediction]]:
+        """Answer every row of a file: the row as it was read, as an example, and the answer.
+
+        Raises:
+            DataError: if a row cannot be read or lacks a column that the task reads.
+            ContextLengthError: if a row does not fit the model.
+        """
         report = sink or NullSink()
         rows = read_rows(
             source,
@@ -151,9 +167,8 @@ class LoadedRun:
         usable = self._usable(rows, skip_bad_rows=skip_bad_rows, sink=report)
         while chunk := list(islice(usable, _ROWS_PER_CHUNK)):
             predictions = self._ensemble.predict([example for _, example in chunk])
-            for (row, _), prediction in zip(chunk, predictions, strict=True):
-                answer = {**row.values, **prediction.fields(digits=6)}
-                yield json.dumps(answer, ensure_ascii=False, default=str)
+            for (row, example), prediction in zip(chunk, predictions, strict=True):
+                yield row, example, prediction
 
     def _usable(
         self, rows: Iterable[RawRow], *, skip_bad_rows: bool, sink: EventSink
@@ -162,7 +177,7 @@ class LoadedRun:
         for row in rows:
             try:
                 example = to_example(row, columns, needs_target=False)
-                self._check_length(example)
+                check_length(self.model, self._members, example)
             except (DataError, ContextLengthError) as error:
                 if not skip_bad_rows:
                     raise
@@ -170,16 +185,30 @@ class LoadedRun:
             else:
                 yield row, example
 
-    def _check_length(self, example: Example) -> None:
-        if self.model.maximum_length is None:
-            return
-        for member in self._members:
-            # What is to be answered has no target yet, so that there must be room for the longest answer.
-            member.renderer.check_length(
-                replace(example, targets=()),
-                self.model.maximum_length,
-                member.prefix.num_tokens - len(member.renderer.prefix_ids),
-            )
+
+def check_length(model: FrozenModel, members: Sequence[Member], example: Example) -> None:
+    """Check that each prompt of `members`, `example` and the longest answer fit the model.
+
+    Raises:
+        ContextLengthError: They do not.
+    """
+    if model.maximum_length is None:
+        return
+    # What is to be answered has no target yet, so that there must be room for the longest answer.
+    unanswered = replace(example, targets=())
+    for member in members:
+        virtual = member.prefix.num_tokens - len(member.renderer.prefix_ids)
+        member.renderer.check_length(unanswered, model.maximum_length, virtual)
+
+
+def count_tokens(model: FrozenModel, text: str) -> int:
+    """Tokens of `text` by the model's tokenizer, without those that open and close texts."""
+    return len(model.tokenizer.encode(text, add_special_tokens=False))
+
+
+def json_line(values: Mapping[str, object]) -> str:
+    """A row as a line of JSON; what JSON has no word for is written as text."""
+    return json.dumps(values, ensure_ascii=False, default=str)
 
 
 def load_run(

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from tuningfork.data.checks import check_examples
 from tuningfork.data.example import Example
 from tuningfork.data.hashing import hash_example
 from tuningfork.data.store import load_examples
-from tuningfork.errors import DataError, LibraryError, RunError, TuningForkError
-from tuningfork.evaluation.comparison import ComparisonRecord
+from tuningfork.errors import DataError, LibraryError, TuningForkError
 from tuningfork.events import EventSink, Notice, NullSink
+from tuningfork.library.comparison_folder import ComparisonFolder
 from tuningfork.library.contents import VersionRecord
 from tuningfork.library.evidence import Evidence, read_evidence
 from tuningfork.library.run_folder import RunFolder
@@ -29,7 +27,6 @@ from tuningfork.recipes.loaded_run import load_run
 from tuningfork.recipes.open_version import open_version
 from tuningfork.recipes.register import TASK_FILE, version_of_run
 from tuningfork.recipes.seen_rows import seen_test_rows
-from tuningfork.recipes.stored_answers import COMPARISON_FILE
 from tuningfork.recipes.task_file import columns_of
 from tuningfork.tasks.metrics import get_metric
 from tuningfork.tasks.task import Task, load_task
@@ -76,11 +73,7 @@ def evidence_from_comparison(
         LibraryError: if the version is of another task, or there is no such contestant.
         RunError: if there is no comparison, or it cannot be read.
     """
-    path = folder / COMPARISON_FILE
-    try:
-        record = ComparisonRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    record = ComparisonFolder(folder).record
     if record.task_hash != version.lineage.task_hash:
         raise LibraryError(
             f"{version.reference}: is of task {version.lineage.task_hash[:12] or 'unknown'}, the comparison "

@@ -109,6 +109,7 @@ def _together(before: Spent, now: Spent) -> Spent:
         accelerator_seconds=added(before.accelerator_seconds, now.accelerator_seconds),
         energy_joules=added(before.energy_joules, now.energy_joules),
         peak_memory_bytes=max(before.peak_memory_bytes, now.peak_memory_bytes),
+        has_earlier_peak=before.has_earlier_peak or now.has_earlier_peak,
     )
 
 

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from tuningfork.errors import RunError
-from tuningfork.evaluation.comparison import ComparisonRecord
+from tuningfork.library.comparison_folder import ComparisonFolder, is_comparison
 from tuningfork.library.run_folder import RunFolder
 
-COMPARISON_FILE = "comparison.json"
 _RUN_FILE = "run.json"
 
 
@@ -35,26 +32,23 @@ def read_answers(folder: Path) -> StoredAnswers:
     Raises:
         RunError: There is neither, or it cannot be read.
     """
-    if (folder / COMPARISON_FILE).is_file():
-        return _of_comparison(folder)
+    comparison = ComparisonFolder(folder)
+    if comparison.is_finished or is_comparison(folder):
+        return _of_comparison(comparison)
     if not (folder / _RUN_FILE).is_file():
         raise RunError(
-            f"{folder}: expected the folder of a run or of a comparison (no {_RUN_FILE} or "
-            f"{COMPARISON_FILE}); make one with: tuningfork tune"
+            f"{folder}: expected the folder of a run or of a comparison, found neither; make one with: "
+            "tuningfork tune, or tuningfork compare"
         )
     return _of_run(RunFolder.open(folder))
 
 
-def _of_comparison(folder: Path) -> StoredAnswers:
-    path = folder / COMPARISON_FILE
-    try:
-        record = ComparisonRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+def _of_comparison(comparison: ComparisonFolder) -> StoredAnswers:
+    record = comparison.record
     answers = {one.name: one.seeds[0].predictions for one in record.contestants if one.seeds}
     inputs = [_as_text(row.inputs) for row in record.rows]
-    found = StoredAnswers(folder, record.task, inputs, [row.targets for row in record.rows], answers)
-    return _checked(found, path)
+    targets = [row.targets for row in record.rows]
+    return _checked(StoredAnswers(comparison.path, record.task, inputs, targets, answers), comparison.path)
 
 
 def _of_run(run: RunFolder) -> StoredAnswers:

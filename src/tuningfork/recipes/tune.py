@@ -29,11 +29,11 @@ from tuningfork.library.run_records import (
     TuneResult,
 )
 from tuningfork.models.frozen import FrozenModel
-from tuningfork.models.loading import load_model
 from tuningfork.models.machine import peak_memory_bytes
 from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.adapters import adapter_record
 from tuningfork.recipes.advice import advise
+from tuningfork.recipes.base_model import load_base
 from tuningfork.recipes.environment import describe_environment, describe_model, identity_of
 from tuningfork.recipes.most_frequent_tag import baseline_prefix, save_baseline
 from tuningfork.recipes.preparation import prepare
@@ -90,7 +90,7 @@ def tune(
     Raises:
         TuningForkError: of the kind that names what is wrong, before anything is trained where possible.
     """
-    base = model or _load(options, resume, sink or NullSink())
+    base = model or load_base(options, None if resume is None else resume.record, sink or NullSink())
     return _Tuning(task, options, base, sink or NullSink()).run(runs_folder, resume)
 
 
@@ -102,7 +102,7 @@ def plan(
     Raises:
         TuningForkError: as `tune` would.
     """
-    base = model or _load(options, None, sink or NullSink())
+    base = model or load_base(options, None, sink or NullSink())
     _Tuning(task, options, base, sink or NullSink()).plan()
 
 
@@ -409,18 +409,6 @@ def _described(candidate: Candidate) -> str:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _load(options: TuneOptions, resume: RunFolder | None, sink: EventSink) -> FrozenModel:
-    # A run that goes on keeps its number format, which was perhaps chosen by timing.
-    dtype = options.dtype if resume is None else resume.record.model.dtype
-    return load_model(
-        options.model,
-        device=options.device,
-        dtype=dtype,
-        quantize=options.quantize,
-        announce=lambda message: sink.emit(Notice(message)),
-    )
 
 
 def changed_since(before: RunRecord, now: RunRecord) -> list[str]:

@@ -28,7 +28,7 @@ from tuningfork.events import (
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.serving.job import Job, check_request
 from tuningfork.serving.prefixes import KeptPrefixes
-from tuningfork.serving.requests import Delta, GenerationRequest, TokenLogProbability
+from tuningfork.serving.requests import Delta, FinishReason, GenerationRequest, TokenLogProbability
 from tuningfork.serving.sampling import Choice, choose, row_log_probabilities
 from tuningfork.serving.scheduler import EngineLimits, Scheduler
 from tuningfork.serving.stream import AnswerStream, Outbox
@@ -165,7 +165,7 @@ class ServingEngine:
                 _LOG.exception("the engine failed, and begins anew")
                 self._begin_anew(error)
         for job in self._all_jobs():
-            self._end(job, job.answer.end("cancelled"))
+            self._end_early(job, "cancelled")
         self._leave()
         self._outbox.flush()
 
@@ -176,7 +176,7 @@ class ServingEngine:
         """One step of every row, after some of what new rows need before."""
         for job in self._all_jobs():
             if job.mailbox.is_closed or job.is_late:
-                self._end(job, job.answer.end("cancelled" if job.mailbox.is_closed else "deadline"))
+                self._end_early(job, "cancelled" if job.mailbox.is_closed else "deadline")
         self._leave()
         with self._wake:
             self._reading += self._scheduler.admit()
@@ -325,6 +325,9 @@ class ServingEngine:
             return False
         self._outbox.put(job.mailbox, delta)
         return True
+
+    def _end_early(self, job: Job, reason: FinishReason) -> None:
+        self._guarded(job, lambda: self._end(job, job.answer.end(reason)))
 
     def _end(self, job: Job, last: Delta | Exception) -> None:
         """End `job` with its `last` piece, or with what went wrong; its row leaves at the next `_leave`."""

@@ -83,6 +83,6 @@ def _in_one_piece(layers: Sequence[KeyValues | None]) -> tuple[KeyValues | None,
     if not parts:
         return tuple(layers)
     memory = parts[0].new_empty(sum(part.numel() for part in parts))
-    copies = memory.split([part.numel() for part in parts])
+    copies = memory.split_with_sizes([part.numel() for part in parts])
     filled = iter(copy.view(part.shape).copy_(part) for copy, part in zip(copies, parts, strict=True))
     return tuple(None if pair is None else (next(filled), next(filled)) for pair in layers)

@@ -7,7 +7,9 @@ from tests.cli.library.conftest import Command
 from tests.library.artefact_bytes import drawn, prefix, saved, saved_vectors
 from tests.library.measured import measure
 from tests.library.prompts import CONTRACT, LINEAGE, add
+from tests.tiny_folder import save_tiny_model
 from tuningfork.library.store import Library
+from tuningfork.models.loading import load_model
 
 
 @pytest.fixture
@@ -95,3 +97,24 @@ def test_equal_contents_and_damaged_numbers_are_said_so(command: Command) -> Non
     assert "accuracy" in other
     assert "0.800 [0.700, 0.900], n = 40" in other
     assert "did you mean shop/tickets?" in command("diff", "shop/ticket@1", "shop/tickets@2").stderr
+
+
+def test_the_nearest_tokens_are_shown_on_request(
+    command: Command, place: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+    model = load_model(str(folder))
+    base = model.identity()
+    lineage = LINEAGE.model_copy(
+        update={"base_model": "moved", "base_weights": base.weights, "base_tokenizer": base.tokenizer}
+    )
+    with Library(place / "library") as library:
+        for ids in ([7, 30], [8, 30]):
+            add(library, "named", saved_vectors(model.embed(ids), place), lineage=lineage)
+    plain = command("diff", "named@1", "named@2").stdout
+    assert "nearest" not in plain
+    lines = command("diff", "named@1", "named@2", "--nearest", "--model", str(folder)).stdout.splitlines()
+    start = next(place for place, line in enumerate(lines) if "nearest before" in line)
+    before, after = (json.dumps(model.tokenizer.decode([token]), ensure_ascii=False) for token in (7, 8))
+    assert lines[start + 1].split() == ["0", before, "1.0000", after, "1.0000"]
+    assert max(map(len, lines)) <= 80

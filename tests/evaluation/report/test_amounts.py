@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuningfork.evaluation.report import amounts
-from tuningfork.evaluation.report.amounts import MINUS, UNKNOWN
+from tuningfork.evaluation.report.amounts import MINUS, UNKNOWN, clock
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,8 @@ def test_counts_rates_and_energy() -> None:
     assert (amounts.count(1_234_567), amounts.count(None)) == ("1,234,567", UNKNOWN)
     assert (amounts.rate(2555.6), amounts.rate(2.4), amounts.rate(None)) == ("2,556", "2.4", UNKNOWN)
     assert (amounts.energy(5400.0), amounts.energy(None)) == ("5.4 kJ", UNKNOWN)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.02, "20 ms"), (59.6, "1:00"), (754, "12:34")])
+def test_a_clock_fits_a_column(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

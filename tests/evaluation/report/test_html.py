@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.evaluation.report import records
-from tuningfork.evaluation.comparison import ComparisonRecord
+from tuningfork.evaluation.comparison import ComparisonRecord, MeasuredMetric
 from tuningfork.evaluation.report.html import html
 
 RECORD = records.classification()
@@ -204,8 +204,32 @@ def test_every_switch_shows_one_pane_for_each_button(text: str, page: Page) -> N
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_verdict_comes_first(name: str) -> None:
-    words = [words for path, words in Page(html(PAGES[name])).text if "body" in path]
-    assert " ".join(words[0].split()) == " ".join(PAGES[name].headline.split())
+    words = [words for path, words in Page(html(PAGES[name])).text if "body" in path and words.strip()]
+    headline = " ".join(PAGES[name].headline.split())
+    assert headline.startswith(" ".join(words[0].split()))
+    assert " ".join(" ".join(words[:2]).split()).startswith(headline)
+
+
+def test_the_first_sentence_is_the_title_and_the_rest_is_smaller() -> None:
+    said = "Prefix tuning did best: accuracy 0.68 (n = 60. Or so). There is more. And more."
+    page = Page(html(PAGES["classification"].model_copy(update={"headline": said})))
+    title = [words for path, words in page.text if "h1" in path and words.strip()]
+    assert title == ["Prefix tuning did best: accuracy 0.68 (n = 60. Or so)."]
+    assert "There is more. And more." in [words for _, words in page.text]
+
+
+def test_metrics_of_which_less_is_better_are_marked() -> None:
+    record = PAGES["classification"]
+    metrics = (
+        MeasuredMetric(name="brier", value=0.5, higher_is_better=False),
+        MeasuredMetric(name="mcc", value=0.5, higher_is_better=True),
+    )
+    contestants = tuple(one.model_copy(update={"metrics": metrics}) for one in record.contestants)
+    page = Page(html(record.model_copy(update={"contestants": contestants})))
+    heads = [words.strip() for path, words in page.text if "th" in path]
+    assert heads.count("lower is better") == 1
+    assert heads[heads.index("brier") + 1] == "lower is better"
+    assert heads[heads.index("mcc") + 1] != "lower is better"
 
 
 def test_everything_from_outside_is_text() -> None:

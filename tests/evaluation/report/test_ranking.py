@@ -1,7 +1,7 @@
 import pytest
 
 from tests.evaluation.report import records
-from tuningfork.evaluation.comparison import TEXT_PROMPT, SeedRecord
+from tuningfork.evaluation.comparison import TEXT_PROMPT, ContestantRecord, SeedRecord
 from tuningfork.evaluation.report.ranking import (
     absent,
     mean_of,
@@ -27,6 +27,18 @@ def test_the_best_score_comes_first() -> None:
 def test_the_lowest_score_comes_first_where_lower_is_better() -> None:
     present = ranked(RECORD.model_copy(update={"higher_is_better": False}))
     assert present[0].name == "no prompt"
+
+
+def test_equal_scores_are_ranked_as_the_verdict_ranks_them() -> None:
+    def tied(one: ContestantRecord) -> ContestantRecord:
+        cost = one.cost and one.cost.model_copy(update={"stored_bytes": 5 if one.name == "LoRA" else 90})
+        return one.model_copy(update={"mean": 0.5, "cost": cost})
+
+    record = RECORD.model_copy(update={"contestants": tuple(map(tied, RECORD.contestants))})
+    present = ranked(record)
+    assert present[0].name == "LoRA"
+    others = [one.name for one in record.contestants if one.status == "measured" and one.name != "LoRA"]
+    assert [one.name for one in present[1:]] == others
 
 
 def test_each_is_joined_with_its_difference_to_the_text_prompt() -> None:

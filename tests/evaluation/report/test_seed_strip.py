@@ -41,7 +41,7 @@ def test_each_line_says_the_score_its_interval_and_how_many_seeds() -> None:
     svg = seed_strip(RECORD, ranked(RECORD), WIDE)
     assert svg is not None
     assert texts(svg, "figure")[0] == "0.867"
-    assert texts(svg, "remark")[0].endswith(", 1 seed")
+    assert texts(svg, "remark")[0].endswith(", measured once")
     assert texts(svg, "remark")[2].endswith(", 5 seeds")
 
 

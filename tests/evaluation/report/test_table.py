@@ -96,7 +96,7 @@ def test_the_subtitle_says_what_was_compared() -> None:
         ({"num_folds": 1}, "on rows held out of the training rows"),
         ({"num_seeds": 1, "budget_seconds": None}, "with 1 seed, for at most 90 steps."),
         ({}, "with 5 seeds, for at most 90 steps, within 2 min 0 s each."),
-        ({}, "Holm's correction over all of them"),
+        ({}, "Holm's correction over all pairs of contestants, those that are not shown included"),
         ({}, "difference that matters is 0.05 accuracy"),
         ({"margin": None}, "names no margin"),
         ({"higher_is_better": False}, "lower is better"),

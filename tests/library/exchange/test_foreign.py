@@ -15,9 +15,13 @@ def content_of(text: str = "Say {{text}}", *files: str) -> Content:
 
 def test_words_tensors_and_settings_may_come_in() -> None:
     check_content(content_of("Say {{text}}", "a/prompt.safetensors", "task.yaml", "prompt.json", "README.md"))
-    check_file("a/prompt.safetensors", tensors())
-    check_file("task.yaml", TASK)
-    check_file("prompt.json", b"{}")
+    read = {"a/prompt.safetensors": tensors(), "task.yaml": TASK, "prompt.json": b"{}"}
+    for path, content in read.items():
+        check_file(path, content)
+    # The same bytes under a name that promises others do not.
+    for path, content in (("a/prompt.safetensors", TASK), ("task.yaml", tensors())):
+        with pytest.raises(FormatError, match=path):
+            check_file(path, content)
 
 
 @pytest.mark.parametrize(

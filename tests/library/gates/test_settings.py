@@ -30,7 +30,11 @@ KNOWN = {
     ],
 )
 def test_what_can_be_is_accepted(settings: dict[str, Any]) -> None:
+    given = dict(settings)
     check_settings("magic", settings, KNOWN)
+    assert settings == given
+    with pytest.raises(LibraryError, match="'luck' is no setting"):
+        check_settings("magic", {**settings, "luck": 1}, KNOWN)
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,12 @@ from tests.tiny_names import make_names, names_task
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.loading import load_model
 from tuningfork.recipes.contestants.behind_text import (
-    seconds_to_best,
     space_behind_text,
     text_candidate,
     why_not_behind_text,
 )
 from tuningfork.recipes.most_frequent_tag import baseline_prefix
 from tuningfork.tasks.task import Task
-from tuningfork.training.checkpoint import Progress, Validation
 from tuningfork.training.loop import started
 
 
@@ -95,10 +93,3 @@ def test_what_says_no_labels_is_named(tmp_path_factory: pytest.TempPathFactory, 
     assert reason is not None
     assert "says no words" in reason
     assert why_not_behind_text(model, arena_of(model, task).prepared) is None
-
-
-def test_time_to_the_best_step_is_a_share_of_the_training() -> None:
-    assert seconds_to_best(Progress(step=20, seconds=8.0)) == 8.0
-    best = Validation(1.0, 0.1, 5)
-    assert seconds_to_best(Progress(step=20, seconds=8.0, best_step=5, best=best)) == 2.0
-    assert seconds_to_best(Progress()) == 0.0

@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -13,7 +15,8 @@ from tests.recipes.contestants.weight_arena import OPTIONS, arena_of
 from tests.tiny_folder import write_rows
 from tests.tiny_names import make_names, names_task
 from tuningfork.data.example import Example
-from tuningfork.data.splits import Fold
+from tuningfork.data.splits import Fold, cross_validation_folds
+from tuningfork.errors import PromptError
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.contestants.classical import (
     FEATURES,
@@ -154,6 +157,41 @@ def test_a_metric_of_the_whole_split_is_no_mean_of_folds(arena: Arena, tmp_path:
         found.append(made.validation.metric)
     assert found[0] is None
     assert found[1] is not None
+
+
+def test_rows_without_words_are_told_apart_by_characters(arena: Arena, tmp_path: Path) -> None:
+    rows = rows_of([("7", "billing"), ("+", "tech_team")] * 6)
+    prepared = replace(arena.prepared, rows=rows, folds=cross_validation_folds(rows, 3, seed=0))
+    made = ClassicalBaseline().make(replace(arena, prepared=prepared), tmp_path)
+    assert made.setting["features"] == "characters"
+    assert made.answers[0](rows[:2]).scores == [1.0, 1.0]
+
+
+def test_rows_with_nothing_to_count_are_said_to_have_none(arena: Arena, tmp_path: Path) -> None:
+    rows = rows_of([(" ", "billing"), ("\t", "tech_team")] * 6)
+    prepared = replace(arena.prepared, rows=rows, folds=[Fold(rows, rows)])
+    with pytest.raises(PromptError, match="neither words nor characters that could be counted"):
+        ClassicalBaseline().make(replace(arena, prepared=prepared), tmp_path)
+
+
+def test_a_spent_budget_ends_the_choice_and_that_is_said(arena: Arena, tmp_path: Path) -> None:
+    made = ClassicalBaseline().make(replace(arena, budget_seconds=1e-9), tmp_path)
+    assert (made.setting["candidates"], made.setting["cut short by the budget"]) == (6, 5)
+    assert (made.setting["features"], made.setting["C"]) == ("words", STRENGTHS[0])
+
+
+def test_its_library_is_loaded_before_time_is_taken() -> None:
+    program = """
+import sys
+from unittest.mock import Mock
+from tuningfork.recipes.contestants.classical import ClassicalBaseline
+assert "sklearn.linear_model" not in sys.modules
+arena = Mock()
+arena.prepared.task.has_tags, arena.prepared.task.labels = False, {"a": "a", "b": "b"}
+assert ClassicalBaseline().reason_to_leave_out(arena) is None
+assert {"sklearn.linear_model", "sklearn.feature_extraction.text"} <= sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_it_tells_labels_apart_and_nothing_else(model: FrozenModel, tasks: dict[str, Task]) -> None:

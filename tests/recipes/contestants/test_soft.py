@@ -19,7 +19,8 @@ METHOD = SoftPrompts("prompt_tuning")
 
 def test_without_names_those_take_part_that_are_tuned_without_names() -> None:
     assert [one.method for one in soft_prompts(TuneOptions())] == list(SEARCHED_METHODS)
-    assert [one.name for one in soft_prompts(TuneOptions(methods=("p_tuning",)))] == ["p tuning"]
+    named = soft_prompts(TuneOptions(methods=("p_tuning", "idpg", "late_prompt_tuning")))
+    assert [one.name for one in named] == ["P-tuning", "IDPG", "late prompt tuning"]
 
 
 def test_methods_at_the_input_are_tried_in_two_places_each_with_rates_of_its_own(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tuningfork.cli.library.options import ArtifactsOption, LibraryOption, opened
-from tuningfork.cli.options import JsonOption
+from tuningfork.cli.options import JsonOption, MovedModelOption
 
 
 def diff(
@@ -18,6 +18,14 @@ def diff(
         int,
         typer.Option("--limit", "-n", help="Virtual tokens and layers to show: those changed most.", min=1),
     ] = 10,
+    nearest: Annotated[
+        bool,
+        typer.Option(
+            "--nearest",
+            help="The token nearest to each virtual token, before and after; reads the base model.",
+        ),
+    ] = False,
+    model: MovedModelOption = None,
     library: LibraryOption = None,
     artifacts: ArtifactsOption = None,
     as_json: JsonOption = False,
@@ -27,6 +35,10 @@ def diff(
 
     with opened(library, artifacts) as found:
         difference = found.diff(before, after)
+        if nearest:
+            from tuningfork.recipes.nearest_tokens import with_nearest_tokens
+
+            difference = with_nearest_tokens(found, difference, model=model)
     if as_json:
         typer.echo(difference.model_dump_json())
     elif words:

@@ -18,6 +18,7 @@ from tuningfork.library.differences import (
     MeasuredDifference,
     TokenGroup,
     ValueChange,
+    VectorChange,
     VersionDiff,
     WordEdit,
 )
@@ -188,7 +189,8 @@ def _print_artefact(console: Console, artefact: ArtefactDiff, limit: int) -> Non
 def _print_group(console: Console, group: TokenGroup, limit: int) -> None:
     if group.tokens:
         table = _table(group.name, "cosine", "norm before", "norm after", "changed by")
-        for token in sorted(_most_changed(group.tokens, limit), key=lambda token: token.index):
+        most_changed = sorted(_most_changed(group.tokens, limit), key=lambda token: token.index)
+        for token in most_changed:
             table.add_row(
                 str(token.index),
                 _number(token.cosine),
@@ -200,11 +202,27 @@ def _print_group(console: Console, group: TokenGroup, limit: int) -> None:
             table.add_row("all", _number(group.cosine), "", "", _share(group.relative_change))
         console.print(table)
         _say_more(console, len(group.tokens), limit)
+        if any(token.nearest_before or token.nearest_after for token in most_changed):
+            console.print(_nearest(group.name, most_changed))
     for name, norms in (("before", group.only_before), ("after", group.only_after)):
         if norms:
             shown = ", ".join(f"{norm:.3g}" for norm in norms[:limit])
             more = ", ..." if len(norms) > limit else ""
             _say(console, f"only {name}: {len(norms)} {group.name}, norms {shown}{more}")
+
+
+def _nearest(name: str, tokens: Iterable[VectorChange]) -> Table:
+    """The words that virtual tokens point at."""
+    table = _table(name, "nearest before", "cosine", "nearest after", "cosine")
+    for token in tokens:
+        row = [str(token.index)]
+        for nearest in (token.nearest_before, token.nearest_after):
+            if nearest is None:
+                row += ["-", "-"]
+            else:
+                row += [json.dumps(nearest.text, ensure_ascii=False), _number(nearest.cosine)]
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _summaries(groups: Iterable[TokenGroup]) -> Table:

@@ -57,6 +57,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
+def clock(seconds: float) -> str:
+    """Return a time as minutes and seconds, short enough for a column."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
 def count(value: float | None) -> str:
     """Return a whole number with commas."""
     return UNKNOWN if value is None else f"{round(value):,}"

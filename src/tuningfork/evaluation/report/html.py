@@ -49,6 +49,8 @@ class MetricColumn:
 
     name: str
     note: str
+    is_loss: bool
+    """Whether lower is better."""
     cells: tuple[MeasuredMetric | None, ...]
 
 
@@ -56,8 +58,11 @@ def html(record: ComparisonRecord) -> str:
     """Return the report of a comparison as a page; the same record gives the same text."""
     present = ranked(record)
     paretos, confusions = _paretos(record, present), _confusions(record, present)
+    verdict, grounds = _first_sentence(record.headline)
     return _template().render(
         record=record,
+        verdict=verdict,
+        grounds=grounds,
         css=_css(max(len(paretos), len(confusions))),
         subtitle=table.subtitle(record),
         present=present,
@@ -112,6 +117,16 @@ def _icon(family: Family) -> Markup:
     return element("svg", marker(family, 8, 8), class_="icon", viewBox="0 0 16 16", aria_hidden="true")
 
 
+def _first_sentence(words: str) -> tuple[str, str]:
+    """Return the first sentence of a headline, and the others; a full stop within brackets ends none."""
+    depth = 0
+    for place, letter in enumerate(words):
+        depth += (letter in "([") - (letter in ")]")
+        if depth == 0 and words.startswith(". ", place):
+            return words[: place + 1], words[place + 2 :]
+    return words, ""
+
+
 def _cut(words: str) -> tuple[str, str]:
     return cut(words, _SHOWN_AT_ONCE)
 
@@ -146,7 +161,8 @@ def _metric_columns(present: Sequence[Ranked]) -> list[MetricColumn]:
             for one in present
         )
         notes = {cell.note for cell in cells if cell is not None}
-        columns.append(MetricColumn(name, notes.pop() if len(notes) == 1 else "", cells))
+        is_loss = any(cell is not None and cell.higher_is_better is False for cell in cells)
+        columns.append(MetricColumn(name, notes.pop() if len(notes) == 1 else "", is_loss, cells))
     return columns
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from tuningfork.evaluation.comparison import ComparisonRecord
+from tuningfork.evaluation.comparison import ComparisonRecord, MeasuredMetric
 from tuningfork.evaluation.report.amounts import interval, percent, score
 from tuningfork.evaluation.report.confusion import confusion
 from tuningfork.evaluation.report.flips import Excerpt, Pair, Side, flips
@@ -135,12 +135,16 @@ def _metrics(record: ComparisonRecord, present: list[Ranked]) -> list[str]:
             escaped(one.name),
             escaped(metric.name),
             escaped(f"{score(metric.value, 3)} {interval(metric.low, metric.high, 3)}".strip()),
-            escaped(metric.note),
+            escaped("; ".join(filter(None, (_direction(metric), metric.note)))),
         ]
         for one in present
         for metric in one.contestant.metrics
     ]
     return ["## Further metrics", _table(["contestant", "metric", "value", "note"], rows)] if rows else []
+
+
+def _direction(metric: MeasuredMetric) -> str:
+    return "lower is better" if metric.higher_is_better is False else ""
 
 
 def _mistakes(record: ComparisonRecord, present: list[Ranked]) -> list[str]:

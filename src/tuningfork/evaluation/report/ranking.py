@@ -1,9 +1,9 @@
 """The measured contestants in the order of a report, each with its difference to the text prompt."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tuningfork.evaluation.best_first import best_first
 from tuningfork.evaluation.comparison import (
     TEXT_PROMPT,
     ComparisonRecord,
@@ -11,6 +11,7 @@ from tuningfork.evaluation.comparison import (
     DifferenceRecord,
     SeedRecord,
 )
+from tuningfork.evaluation.sample_size import MOST_ROWS_WORTH_NAMING, rounded_up
 from tuningfork.evaluation.statistics import Verdict
 
 VERDICT_SIGNS: Mapping[Verdict, str] = {
@@ -19,7 +20,6 @@ VERDICT_SIGNS: Mapping[Verdict, str] = {
     "equivalent": "=",
     "not enough data": "?",
 }
-_MOST_ROWS_WORTH_NAMING = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +44,22 @@ class Ranked:
 
 
 def ranked(record: ComparisonRecord) -> list[Ranked]:
-    """Return the contestants that have a score, the best first; ties keep the order of the record."""
+    """Return the contestants that have a score, the best first, as the verdict ranks them."""
     scored = [
-        (contestant, mean_of(contestant))
+        contestant
         for contestant in record.contestants
         if contestant.status == "measured" and (contestant.mean is not None or contestant.seeds)
     ]
-    sign = -1.0 if record.higher_is_better else 1.0
-    scored.sort(key=lambda pair: sign * pair[1])
+    means = {contestant.name: mean_of(contestant) for contestant in scored}
+    order = best_first(scored, means, higher_is_better=record.higher_is_better)
     against = {
         difference.candidate: difference
         for difference in record.differences
         if difference.baseline == TEXT_PROMPT
     }
     return [
-        Ranked(number, contestant, mean, against.get(contestant.name))
-        for number, (contestant, mean) in enumerate(scored, start=1)
+        Ranked(number, contestant, means[contestant.name], against.get(contestant.name))
+        for number, contestant in enumerate(order, start=1)
     ]
 
 
@@ -107,10 +107,9 @@ def verdict_text(difference: DifferenceRecord) -> str:
 
 def _rows_text(needed: int) -> str:
     """Return a number of rows as an estimate: rounded up to two digits."""
-    if needed > _MOST_ROWS_WORTH_NAMING:
-        return f"n > {_MOST_ROWS_WORTH_NAMING:,}"
-    scale: int = 10 ** max(0, len(str(needed)) - 2)
-    return f"n = {math.ceil(needed / scale) * scale:,}"
+    if needed > MOST_ROWS_WORTH_NAMING:
+        return f"n > {MOST_ROWS_WORTH_NAMING:,}"
+    return f"n = {rounded_up(needed):,}"
 
 
 def ordered(record: ComparisonRecord, present: list[Ranked]) -> list[DifferenceRecord]:

@@ -51,7 +51,7 @@ def seed_strip(record: ComparisonRecord, present: list[Ranked], width: float) ->
 def _remark(one: Ranked, digits: int) -> str:
     ends = interval(one.contestant.low, one.contestant.high, digits)
     number = len(one.contestant.seeds)
-    seeds = f"{number} seed{'s' if number != 1 else ''}" if number else ""
+    seeds = "measured once" if number == 1 else f"{number} seeds" if number else ""
     return ", ".join(part for part in (ends, seeds) if part)
 
 

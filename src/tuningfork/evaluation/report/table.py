@@ -210,9 +210,10 @@ def method_notes(record: ComparisonRecord, present: list[Ranked]) -> list[str]:
     notes += _coverage_notes(present)
     if record.differences:
         levels = sorted({f"{100 * difference.level:g} %" for difference in record.differences})
+        shown = f"{_plural(len(record.differences), 'difference')} on the same test rows"
         notes.append(
-            f"{_plural(len(record.differences), 'difference')} on the same test rows with intervals at "
-            f"{' and '.join(levels)}; verdicts hold after Holm's correction over all of them."
+            f"{shown} with intervals at {' and '.join(levels)}; verdicts hold after Holm's correction over "
+            "all pairs of contestants, those that are not shown included."
         )
     if record.margin is not None:
         notes.append(
@@ -223,6 +224,12 @@ def method_notes(record: ComparisonRecord, present: list[Ranked]) -> list[str]:
         notes.append(
             "The task file names no margin, a difference that matters, so nothing is called equivalent."
         )
+    notes.append(
+        "Time to make is from choosing settings to the last of the seeds, one contestant after the other; "
+        "peak memory is that of the whole process, the loaded model included."
+    )
+    if any(one.contestant.metrics for one in present):
+        notes.append("Intervals of further metrics are for other rows, and not for other seeds.")
     return notes
 
 

@@ -1,18 +1,16 @@
 """What trains weights behind the text prompt: the same rows, folds and loss that prompts are tuned with."""
 
-from collections.abc import Sequence
+from functools import partial
 
 import torch
 
-from tuningfork.data.example import Example
-from tuningfork.evaluation.tagging import evaluator_for
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.arrangement import Arrangement
+from tuningfork.recipes.contestants.trained import judge_of
 from tuningfork.recipes.preparation import Prepared, RenderedRows
 from tuningfork.recipes.search_space import ArrangedRows, SearchSpace, TrainingFold, objective_of
-from tuningfork.training.checkpoint import Progress
-from tuningfork.training.loop import Candidate, Validate
+from tuningfork.training.loop import Candidate
 from tuningfork.tuning.weights.low_rank import WordsAlone
 
 
@@ -28,13 +26,7 @@ def why_not_behind_text(model: FrozenModel, prepared: Prepared) -> str | None:
 def space_behind_text(model: FrozenModel, prepared: Prepared, options: TuneOptions) -> SearchSpace:
     """The search space of what is learned by `model` behind the text prompt as it is."""
     task, renderer = prepared.task, prepared.renderer
-    evaluator = evaluator_for(model, task, renderer)
-    # Few rows are judged by their log-loss alone, which needs no answers to be generated.
-    generates = not prepared.is_cross_validated
-
-    def judge(held_out: Sequence[Example]) -> Validate:
-        return lambda prefix: evaluator.validate(prefix, held_out, generates=generates)
-
+    judge = partial(judge_of, model, prepared, renderer)
     trains_on_all = prepared.is_cross_validated or options.refit == "yes"
     rows = ArrangedRows(
         Arrangement("front", renderer),
@@ -68,15 +60,3 @@ def text_candidate(space: SearchSpace) -> Candidate:
         objective=space.objective,
         room=space.room,
     )
-
-
-def search_setting(num_candidates: int, num_cut_short: int) -> dict[str, int]:
-    """What a report says of how widely was searched."""
-    cut_short = {"cut short by the budget": num_cut_short} if num_cut_short else {}
-    return {"candidates": num_candidates, **cut_short}
-
-
-def seconds_to_best(progress: Progress) -> float:
-    """Time of a training until the step that is kept, as if all its steps took alike."""
-    kept = progress.step if progress.best is None else progress.best_step
-    return progress.seconds * kept / max(1, progress.step)

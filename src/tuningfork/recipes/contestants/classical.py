@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,10 +14,12 @@ from safetensors.numpy import save_file
 
 from tuningfork.atomic import replacing
 from tuningfork.data.example import Example
+from tuningfork.errors import PromptError
 from tuningfork.evaluation.comparison import Family
 from tuningfork.evaluation.evaluate import Evaluation, Prediction, scored
-from tuningfork.recipes.contestants.contestant import Arena, Made
+from tuningfork.recipes.contestants.contestant import Arena, Made, search_setting
 from tuningfork.recipes.preparation import Prepared
+from tuningfork.recipes.spending import budget_of
 from tuningfork.training.checkpoint import Validation, pooled
 from tuningfork.training.loop import log_loss_score, selection_score
 
@@ -51,20 +54,35 @@ class ClassicalBaseline:
         task = arena.prepared.task
         if task.has_tags:
             return "words are tagged; the most frequent tag is the baseline, in place of the text prompt"
-        return None if task.labels is not None else "answers are not labels"
+        if task.labels is None:
+            return "answers are not labels"
+        # Loaded before time is taken, as the language model is: it is no part of making a classifier.
+        for module in ("sklearn.feature_extraction.text", "sklearn.linear_model"):
+            import_module(module)
+        return None
 
     def make(self, arena: Arena, work: Path) -> Made:
-        """Choose features and C on held-out rows, and fit all rows; takes no longer than reading it back."""
-        prepared = arena.prepared
-        settings = list(product(FEATURES, STRENGTHS))
-        validations = [_validated(prepared, *setting) for setting in settings]
+        """Choose features and C on held-out rows, and fit all rows; takes no longer than reading it back.
+
+        Raises:
+            PromptError: There is nothing to count in the training rows.
+        """
+        prepared, budget = arena.prepared, budget_of(arena.budget_seconds, work)
+        settings, num_cut_short = list(product(FEATURES, STRENGTHS)), 0
+        found: dict[tuple[str, float], Validation] = {}
+        for setting in settings:
+            if found and budget.is_spent():
+                num_cut_short += 1
+            elif (validation := _validated(prepared, *setting)) is not None:
+                found[setting] = validation
+        if not found:
+            raise PromptError("the training rows have neither words nor characters that could be counted")
         is_divided, higher = prepared.is_cross_validated, prepared.task.scoring.higher_is_better
-        scores = [
-            log_loss_score(found) if is_divided else selection_score(found, higher_is_better=higher)
-            for found in validations
-        ]
-        best = scores.index(max(scores))
-        features, strength = settings[best]
+        scores = {
+            setting: log_loss_score(said) if is_divided else selection_score(said, higher_is_better=higher)
+            for setting, said in found.items()
+        }
+        features, strength = best = max(scores, key=scores.__getitem__)
         started = time.perf_counter()
         trains_on_all = is_divided or arena.options.refit == "yes"
         model = _TextClassifier(
@@ -77,14 +95,18 @@ class ClassicalBaseline:
                 "features": features,
                 "C": strength,
                 "terms": model.num_terms,
-                "candidates": len(settings),
+                **search_setting(len(settings), num_cut_short),
             },
-            validation=validations[best],
+            validation=found[best],
             seconds_to_best=seconds,
             trained_parameters=model.num_parameters,
             stored_bytes=model.save(work / "classical.safetensors"),
             respond=model.respond,
         )
+
+
+class _NothingToCount(Exception):
+    """The training rows hold none of the features."""
 
 
 class _TextClassifier:
@@ -102,7 +124,11 @@ class _TextClassifier:
         targets = [example.targets[0] for example in rows]
         self._known = sorted(set(targets))
         self._vectorizer: TfidfVectorizer = TfidfVectorizer(sublinear_tf=True, **FEATURES[features])
-        counted = self._vectorizer.fit_transform([_text(example) for example in rows])
+        try:
+            counted = self._vectorizer.fit_transform([_text(example) for example in rows])
+        except ValueError as error:
+            # Words have two letters and more: there are none in "7", "+" or the characters of some scripts.
+            raise _NothingToCount from error
         # Of one label alone there is nothing to learn.
         self._regression: LogisticRegression | None = None
         if len(self._known) > 1:
@@ -175,11 +201,15 @@ class _TextClassifier:
         return path.stat().st_size
 
 
-def _validated(prepared: Prepared, features: str, strength: float) -> Validation:
-    """What the held-out rows of all folds say of a setting."""
+def _validated(prepared: Prepared, features: str, strength: float) -> Validation | None:
+    """What the held-out rows of all folds say of a setting; None where a fold has nothing to count."""
     found = []
     for fold in prepared.folds:
-        evaluation = _TextClassifier(fold.train, prepared, features, strength).evaluate(fold.validation)
+        try:
+            classifier = _TextClassifier(fold.train, prepared, features, strength)
+        except _NothingToCount:
+            return None
+        evaluation = classifier.evaluate(fold.validation)
         # A metric of a whole split is no mean of those of folds.
         is_mean = evaluation.split_score is None or not prepared.is_cross_validated
         metric = evaluation.mean_score if is_mean else None

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from tuningfork.data.example import Example
-from tuningfork.evaluation.comparison import Family
+from tuningfork.evaluation.comparison import Family, Setting
 from tuningfork.evaluation.evaluate import Evaluation, Prediction
 from tuningfork.events import EventSink
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.frozen import FrozenModel
 from tuningfork.recipes.preparation import Prepared
-from tuningfork.training.checkpoint import Validation
+from tuningfork.training.checkpoint import Progress, Validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Made:
 
     answers: Mapping[int, Answer]
     """By seed; one entry for what is not trained."""
-    setting: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    setting: Mapping[str, Setting] = field(default_factory=dict)
     validation: Validation | None = None
     """What held-out rows said of the chosen setting."""
     seconds_to_best: float | None = None
@@ -87,3 +87,15 @@ class Trains(Protocol):
 
     def num_trainings(self, arena: Arena) -> int:
         """Trainings at most: those that choose its setting, and the seeds of it."""
+
+
+def search_setting(num_candidates: int, num_cut_short: int) -> dict[str, Setting]:
+    """What a report says of how widely was searched."""
+    cut_short: dict[str, Setting] = {"cut short by the budget": num_cut_short} if num_cut_short else {}
+    return {"candidates": num_candidates, **cut_short}
+
+
+def seconds_to_best(progress: Progress) -> float:
+    """Time of a training until the step that is kept, as if all its steps took alike."""
+    kept = progress.step if progress.best is None else progress.best_step
+    return progress.seconds * kept / max(1, progress.step)

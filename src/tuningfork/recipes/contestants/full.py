@@ -28,13 +28,11 @@ from tuningfork.models.frozen import FrozenModel
 from tuningfork.models.machine import available_memory_bytes
 from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.contestants.behind_text import (
-    search_setting,
-    seconds_to_best,
     space_behind_text,
     text_candidate,
     why_not_behind_text,
 )
-from tuningfork.recipes.contestants.contestant import Arena, Made
+from tuningfork.recipes.contestants.contestant import Arena, Made, search_setting, seconds_to_best
 from tuningfork.recipes.search import Search, refit_candidates, with_seeds
 from tuningfork.recipes.search_space import SearchSpace
 from tuningfork.recipes.spending import budget_of

@@ -6,26 +6,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, cast
 
-import torch
-
 from tuningfork.errors import PromptError
 from tuningfork.evaluation.comparison import Family
-from tuningfork.evaluation.evaluate import Evaluator
 from tuningfork.evaluation.tagging import evaluator_for
 from tuningfork.library.formats.peft_lora import save_lora
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
 from tuningfork.models.artefacts import AdaptedPrompt
-from tuningfork.models.prefix import PrefixState
 from tuningfork.recipes.adapters import with_adapters
 from tuningfork.recipes.contestants.behind_text import (
-    search_setting,
-    seconds_to_best,
     space_behind_text,
     text_candidate,
     why_not_behind_text,
 )
-from tuningfork.recipes.contestants.contestant import Answer, Arena, Made
+from tuningfork.recipes.contestants.contestant import (
+    Arena,
+    Made,
+    search_setting,
+    seconds_to_best,
+)
+from tuningfork.recipes.contestants.trained import answer_of, prefix_of
 from tuningfork.recipes.search import Search
 from tuningfork.recipes.spending import budget_of
 from tuningfork.training.loop import TrainingOutcome
@@ -80,9 +80,9 @@ class LowRank:
         first = by_seed[min(by_seed)]
         settings = cast(WithLowRank, first.candidate.method).settings
         evaluator = evaluator_for(arena.model, arena.prepared.task, arena.prepared.renderer)
-        prefix = _prefix(arena, first)
+        prefix = prefix_of(arena.model, first)
         return Made(
-            answers={seed: _answer(arena, evaluator, by_seed[seed]) for seed in sorted(by_seed)},
+            answers={seed: answer_of(arena.model, evaluator, by_seed[seed]) for seed in sorted(by_seed)},
             setting={
                 "learning rate": settings.learning_rate,
                 "steps": found.winner.best_step,
@@ -111,15 +111,6 @@ def _options(options: TuneOptions, learning_rates: tuple[float, ...]) -> TuneOpt
             "gradient_checkpointing": False,
         }
     )
-
-
-def _answer(arena: Arena, evaluator: Evaluator, outcome: TrainingOutcome) -> Answer:
-    return lambda examples: evaluator.evaluate(_prefix(arena, outcome), examples)
-
-
-@torch.no_grad()
-def _prefix(arena: Arena, outcome: TrainingOutcome) -> PrefixState:
-    return arena.model.prefix([outcome.prompt])
 
 
 def _save(arena: Arena, outcome: TrainingOutcome, folder: Path) -> int:

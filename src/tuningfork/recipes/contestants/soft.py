@@ -1,30 +1,30 @@
 """Soft prompts as contestants: one for each method, its settings searched as `tune` searches them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-
-from tuningfork.data.example import Example
 from tuningfork.errors import ModelError, PromptError
-from tuningfork.evaluation.comparison import Family
-from tuningfork.evaluation.evaluate import Evaluator
+from tuningfork.evaluation.comparison import Family, Setting
 from tuningfork.evaluation.tagging import evaluator_for
 from tuningfork.library.artefact_files import save_artefact
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import TuneOptions
-from tuningfork.models.prefix import PrefixState
-from tuningfork.recipes.contestants.contestant import Answer, Arena, Made
+from tuningfork.recipes.contestants.contestant import (
+    Arena,
+    Made,
+    search_setting,
+    seconds_to_best,
+)
+from tuningfork.recipes.contestants.trained import answer_of, judge_of, prefix_of
 from tuningfork.recipes.search import CandidateOutcome, Search
 from tuningfork.recipes.search_space import SearchSpace, plan_candidates, search_space
 from tuningfork.recipes.spending import budget_of
-from tuningfork.tasks.rendering import RowRenderer
-from tuningfork.training.loop import Candidate, TrainingOutcome, Validate
+from tuningfork.training.loop import Candidate, TrainingOutcome
 from tuningfork.tuning.soft.defaults import NUM_PLACED_TOKENS, SEARCHED_METHODS, SEARCHED_PLACEMENTS
-from tuningfork.tuning.soft.method import ShowsRows
+from tuningfork.tuning.soft.method import ShowsRows, title_of
 from tuningfork.tuning.soft.registry import get_soft_method
 
 _WITHOUT_ADAPTERS: Mapping[str, Any] = {
@@ -48,7 +48,7 @@ class SoftPrompts:
     @property
     def name(self) -> str:
         """As the paper calls it."""
-        return self.method.replace("_", " ")
+        return title_of(get_soft_method(self.method))
 
     def reason_to_leave_out(self, arena: Arena) -> str | None:
         """What the model or the task lacks for this method."""
@@ -66,7 +66,10 @@ class SoftPrompts:
             ModelError: if gradient checkpointing is asked for and impossible here.
         """
         space = search_space(
-            arena.model, arena.prepared, _options_for(self.method, arena), partial(_judge, arena)
+            arena.model,
+            arena.prepared,
+            _options_for(self.method, arena),
+            partial(judge_of, arena.model, arena.prepared),
         )
         return space, plan_candidates(space)
 
@@ -88,12 +91,14 @@ class SoftPrompts:
         evaluator = evaluator_for(arena.model, arena.prepared.task, renderer)
         by_seed = sorted(found.seeds, key=lambda seed: seed.candidate.arguments.seed)
         first = by_seed[0]
-        prefix = _prefix(arena, first)
+        prefix = prefix_of(arena.model, first)
         return Made(
-            answers={seed.candidate.arguments.seed: _answer(arena, evaluator, seed) for seed in by_seed},
+            answers={
+                seed.candidate.arguments.seed: answer_of(arena.model, evaluator, seed) for seed in by_seed
+            },
             setting=_setting(found.winner, first, search, len(candidates)),
             validation=found.winner.best,
-            seconds_to_best=_seconds_to_best(first),
+            seconds_to_best=seconds_to_best(first.progress),
             trained_parameters=first.num_trained_parameters,
             stored_bytes=_stored_bytes(first, work),
             prompt_tokens=prefix.num_tokens,
@@ -129,45 +134,18 @@ def _options_for(method: str, arena: Arena) -> TuneOptions:
     return options.model_copy(update={"placements": SEARCHED_PLACEMENTS})
 
 
-def _judge(arena: Arena, renderer: RowRenderer, held_out: Sequence[Example]) -> Validate:
-    # Few rows are judged by their log-loss alone, which needs no answers to be generated.
-    generates = not arena.prepared.is_cross_validated
-    evaluator = evaluator_for(arena.model, arena.prepared.task, renderer)
-    return lambda prefix: evaluator.validate(prefix, held_out, generates=generates)
-
-
-def _answer(arena: Arena, evaluator: Evaluator, seed: TrainingOutcome) -> Answer:
-    # Each prefix is computed when it is used: of long prompts it is large.
-    return lambda examples: evaluator.evaluate(_prefix(arena, seed), examples)
-
-
-@torch.no_grad()
-def _prefix(arena: Arena, seed: TrainingOutcome) -> PrefixState:
-    return arena.model.prefix([seed.prompt])
-
-
 def _setting(
     winner: CandidateOutcome, first: TrainingOutcome, search: Search, num_candidates: int
-) -> dict[str, str | int | float | bool]:
+) -> dict[str, Setting]:
     chosen = winner.candidate
-    setting: dict[str, str | int | float | bool] = {
+    return {
         "method": chosen.method.name,
         "placement": chosen.placement,
         "learning rate": chosen.arguments.learning_rate,
         "steps": winner.best_step,
         "virtual tokens": first.prompt.num_virtual_tokens,
-        "candidates": num_candidates,
+        **search_setting(num_candidates, len(search.cut_short)),
     }
-    if search.cut_short:
-        setting["cut short by the budget"] = len(search.cut_short)
-    return setting
-
-
-def _seconds_to_best(first: TrainingOutcome) -> float:
-    """Until the step that is kept; all its time, where that is the last one."""
-    progress = first.progress
-    steps = progress.step if progress.best is None else progress.best_step
-    return progress.seconds * steps / max(1, progress.step)
 
 
 def _stored_bytes(first: TrainingOutcome, work: Path) -> int:

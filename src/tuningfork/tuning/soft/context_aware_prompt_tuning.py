@@ -53,6 +53,7 @@ class ContextAwarePromptTuning:
     """
 
     name: ClassVar[str] = "context_aware_prompt_tuning"
+    title: ClassVar[str] = "context-aware prompt tuning"
     peft_type: ClassVar[str | None] = "CPT"
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True

@@ -34,6 +34,7 @@ class DePT:
     """
 
     name: ClassVar[str] = "dept"
+    title: ClassVar[str] = "DePT"
     peft_type: ClassVar[str | None] = None
     kind: ClassVar[Kind] = "offset"
     equals_text_at_start: ClassVar[bool] = True

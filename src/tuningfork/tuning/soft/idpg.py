@@ -35,6 +35,7 @@ class IDPG:
     """
 
     name: ClassVar[str] = "idpg"
+    title: ClassVar[str] = "IDPG"
     peft_type: ClassVar[str | None] = None
     kind: ClassVar[Kind] = "instance"
     equals_text_at_start: ClassVar[bool] = True

@@ -45,7 +45,8 @@ class SoftMethod(Protocol):
     """Owns trainable state and makes a soft prompt of it.
 
     To add a method: one file with a class that has these members, one test file, one line in
-    `registry.SOFT_METHODS` and one in `defaults.LEARNING_RATES`. No other file names a method.
+    `registry.SOFT_METHODS` and one in `defaults.LEARNING_RATES`. No other file names a method. Reports
+    call it by its name with spaces, or by its own title (`HasTitle`).
 
     A method that learns through a network keeps it in the module, and folds it into what it makes. One whose
     parameters learn at different rates says so by `HasRateFactors`.
@@ -78,6 +79,19 @@ class SoftMethod(Protocol):
 
     def materialize(self, module: nn.Module) -> SoftPrompt:
         """The soft prompt that `module` stands for now."""
+
+
+@runtime_checkable
+class HasTitle(Protocol):
+    """A method that its paper does not write as its name with spaces, such as an acronym."""
+
+    title: ClassVar[str]
+    """As reports write it."""
+
+
+def title_of(method: SoftMethod) -> str:
+    """What reports call `method`."""
+    return method.title if isinstance(method, HasTitle) else method.name.replace("_", " ")
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ class PTuning:
     """
 
     name: ClassVar[str] = "p_tuning"
+    title: ClassVar[str] = "P-tuning"
     peft_type: ClassVar[str | None] = "P_TUNING"
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True

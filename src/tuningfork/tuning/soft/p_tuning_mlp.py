@@ -18,6 +18,7 @@ class PTuningMLP:
     """
 
     name: ClassVar[str] = "p_tuning_mlp"
+    title: ClassVar[str] = "P-tuning (MLP)"
     peft_type: ClassVar[str | None] = "P_TUNING"
     kind: ClassVar[Kind] = "input"
     equals_text_at_start: ClassVar[bool] = True

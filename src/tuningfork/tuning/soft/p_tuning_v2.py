@@ -29,6 +29,7 @@ class PTuningV2:
     """
 
     name: ClassVar[str] = "p_tuning_v2"
+    title: ClassVar[str] = "P-tuning v2"
     peft_type: ClassVar[str | None] = None
     kind: ClassVar[Kind] = "headed"
     equals_text_at_start: ClassVar[bool] = False
