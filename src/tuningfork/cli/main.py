@@ -7,6 +7,7 @@ import typer
 
 from tuningfork import __version__
 from tuningfork.cli import (
+    bench,
     check,
     compare,
     compose,
@@ -19,6 +20,7 @@ from tuningfork.cli import (
     optimize,
     predict,
     run,
+    serve,
     show,
     similar,
     transfer,
@@ -67,6 +69,8 @@ for name, command in (
     ("compare", compare.compare),
     ("instruct", instruct.instruct),
     ("run", run.run),
+    ("serve", serve.serve),
+    ("bench", bench.bench),
     ("predict", predict.predict),
     ("check", check.check),
     ("lint", lint.lint),
