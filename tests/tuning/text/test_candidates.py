@@ -104,6 +104,23 @@ def test_tagging_is_refused() -> None:
         PromptWriter(task, [])
 
 
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"prompt": "{{role:system}}Be kind.{{role:user}}{{text}}"}, "turns of its own"),
+        (
+            {"prompt": "Say it.{{#demonstrations}}{{text}}: {{target}}\n{{/demonstrations}}Now: {{text}}"},
+            "demonstrations of its own",
+        ),
+        ({"prompt": "{{ text | upper }}", "template_language": "jinja2"}, "jinja2 expressions"),
+    ],
+)
+def test_prompts_of_more_than_words_are_refused_not_rewritten(changes: dict[str, str], found: str) -> None:
+    task = Task.model_validate(TASK.model_dump() | changes)
+    with pytest.raises(PromptError, match=f"its prompt has {found}, which a search of words cannot rewrite"):
+        PromptWriter(task, ROWS)
+
+
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_what_data_and_instructions_say_is_never_read_as_a_template(data: str, instruction: str) -> None:
     row = Example({"text": f"{{{{text}}}} {data} \\{{{{"}, ("a",))

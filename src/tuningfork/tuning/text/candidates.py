@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 from tuningfork.data.example import Example
 from tuningfork.errors import PromptError
+from tuningfork.tasks.segments import (
+    Answer,
+    Demonstrations,
+    Literal,
+    Segment,
+    SoftTokens,
+    TurnStart,
+    Variable,
+)
 from tuningfork.tasks.task import Task
-from tuningfork.tasks.template import Answer, Literal, PromptTemplate, Segment, SoftTokens, Variable
+from tuningfork.tasks.template import PromptTemplate
 
 _CUE = "\nAnswer:"
 _ENDS_OF_SENTENCES = (".", ":", "?", "!")
@@ -34,7 +43,8 @@ class PromptWriter:
     demonstrations have one. Places for virtual tokens are left out.
 
     Raises:
-        PromptError: Words are tagged, which words do not ask for.
+        PromptError: Words are tagged, which words do not ask for, or the prompt is written in more than plain
+            words and variables.
     """
 
     def __init__(self, task: Task, rows: Sequence[Example]) -> None:
@@ -43,6 +53,11 @@ class PromptWriter:
             raise PromptError(
                 f"task {task.name}: words are tagged by a trained head, which no prompt of words replaces; "
                 "use tuningfork tune"
+            )
+        if extra := _beyond_words(task):
+            raise PromptError(
+                f"task {task.name}: its prompt has {extra}, which a search of words cannot rewrite; write it "
+                "in words and {{variables}} alone"
             )
         self._task = task
         self._rows = rows
@@ -106,6 +121,18 @@ class PromptWriter:
     def _answer(self, example: Example) -> str:
         target = example.targets[0]
         return target if self._task.labels is None else self._task.labels[target]
+
+
+def _beyond_words(task: Task) -> str:
+    """What the prompt of `task` has besides words and places to fill; empty if nothing."""
+    if task.template_language != "simple":
+        return f"{task.template_language} expressions"
+    kinds = {type(segment) for segment in task.template.segments}
+    if TurnStart in kinds:
+        return "turns of its own"
+    if Demonstrations in kinds or task.demonstrations:
+        return "demonstrations of its own"
+    return ""
 
 
 def _divided(segments: Sequence[Segment]) -> tuple[str, str, tuple[Segment, ...]]:
