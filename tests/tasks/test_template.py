@@ -215,7 +215,7 @@ def test_a_template_in_jinja_is_filled_within_its_budget() -> None:
         specs={"n": VariableSpec(type="integer")},
     )
     assert template.variables == ("n", "text")
-    assert template.render({"n": "010", "text": "{{ n }}"}) == "Many: {{ N }}, 010"
+    assert template.render({"n": "010", "text": "{{ n }}"}) == "\nMany: {{ N }}, 010"
     with pytest.raises(DataError, match="prompt line 1: the template takes more than 10,000 steps"):
         PromptTemplate("{% for c in a %}x{% endfor %}", language="jinja2").render({"a": "b" * 20_000})
 

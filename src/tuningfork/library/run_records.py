@@ -297,6 +297,7 @@ class MetricRecord(Record):
     high: float | None = None
     note: str = ""
     """What must be known to read it."""
+    higher_is_better: bool = True
 
 
 class WayRecord(Record):

@@ -102,7 +102,7 @@ def matrix_change(name: str, before: Factors | None, after: Factors | None) -> M
     if before is not None and after is not None and _shape(before) == _shape(after):
         old, new = _cores(before, after)
         found = _vector_change(0, old.flatten(), new.flatten())
-        return MatrixChange(name=name, **found.model_dump(exclude={"index"}))
+        return MatrixChange(name=name, **found.model_dump(include=set(MatrixChange.model_fields)))
     norms = [None if factors is None else float(_cores(factors)[0].norm()) for factors in (before, after)]
     return MatrixChange(name=name, norm_before=norms[0], norm_after=norms[1])
 
