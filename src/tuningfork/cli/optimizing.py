@@ -1,8 +1,6 @@
 """What `tuningfork optimize` does once its options are read; imports the heavy parts."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -10,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tuningfork.cli.interrupts import naming_how_to_resume
 from tuningfork.cli.progress import ProgressSink
 from tuningfork.cli.registering import Registering
 from tuningfork.library.optimization_folder import (
@@ -22,6 +21,7 @@ from tuningfork.recipes import optimize as recipe
 from tuningfork.tasks.task import Task
 from tuningfork.tuning.text.budget import WORDS
 
+_COMMAND = "tuningfork optimize"
 _STYLES = {"better": "bold green", "worse": "bold red"}
 
 
@@ -41,7 +41,10 @@ def start_search(
     """
     console = Console(stderr=as_json)
     before = _unfinished(runs)
-    with _naming_how_to_resume(lambda: sorted(_unfinished(runs) - before)), ProgressSink(console) as sink:
+    with (
+        naming_how_to_resume(_COMMAND, lambda: sorted(_unfinished(runs) - before)),
+        ProgressSink(console) as sink,
+    ):
         if is_dry_run:
             recipe.plan_optimization(task, options, sink=sink)
             return
@@ -53,7 +56,7 @@ def resume_search(path: Path, *, registering: Registering, as_json: bool) -> Non
     """Go on with the search at `path`, print what it found, and register it."""
     console = Console(stderr=as_json)
     folder = OptimizationFolder.open(path)
-    with _naming_how_to_resume(lambda: [path]), ProgressSink(console) as sink:
+    with naming_how_to_resume(_COMMAND, lambda: [path]), ProgressSink(console) as sink:
         recipe.optimize(folder.start, folder.plan.options, resume=folder, sink=sink)
     version = _register(folder, registering, path.absolute().parent)
     show_search(console, folder, version=version, as_json=as_json)
@@ -153,14 +156,3 @@ def _register(folder: OptimizationFolder, registering: Registering, runs: Path) 
 def _unfinished(runs: Path) -> set[Path]:
     folders = {path for path in runs.glob("*") if is_optimization(path)}
     return {path for path in folders if not OptimizationFolder(path).is_finished}
-
-
-@contextmanager
-def _naming_how_to_resume(find_unfinished: Callable[[], list[Path]]) -> Iterator[None]:
-    """On Ctrl-C, say with which commands the searches it cut off go on, and exit."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        commands = [f"tuningfork optimize --resume {path}" for path in find_unfinished()]
-        typer.echo("; ".join(["Interrupted", *(f"go on with: {command}" for command in commands)]), err=True)
-        raise typer.Exit(130) from None

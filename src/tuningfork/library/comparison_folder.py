@@ -1,20 +1,18 @@
 """A comparison on disk: what was asked, what each contestant came to, what came out."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from tuningfork.atomic import write_text
 from tuningfork.errors import RunError
 from tuningfork.evaluation.comparison import ComparisonRecord, ContestantRecord, SeedRecord, Setting
+from tuningfork.library.numbered_folders import folder_name, new_folder, read_record
 from tuningfork.library.run_records import Record, RunRecord, TuneOptions
 from tuningfork.tasks.task import Task, load_task, save_task
-
-R = TypeVar("R", bound=BaseModel)
 
 FEWEST_ROWS_OF_A_CURVE = 4
 HTML_REPORT, MARKDOWN_REPORT = "report.html", "report.md"
@@ -92,16 +90,7 @@ class ComparisonFolder:
     @classmethod
     def create(cls, parent: Path, name: str) -> "ComparisonFolder":
         """Make a new, empty folder `<name>-comparison-<number>` in `parent`."""
-        stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "task"
-        parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            path = parent / f"{stem}-comparison-{number}"
-            try:
-                path.mkdir()
-                return cls(path)
-            except FileExistsError:
-                number += 1
+        return cls(new_folder(parent, name, "comparison"))
 
     @classmethod
     def open(cls, path: Path) -> "ComparisonFolder":
@@ -122,7 +111,7 @@ class ComparisonFolder:
     @property
     def plan(self) -> ComparisonPlan:
         """What was asked, of what."""
-        return _read(self.path / _PLAN, ComparisonPlan)
+        return read_record(self.path / _PLAN, ComparisonPlan)
 
     @property
     def task(self) -> Task:
@@ -158,7 +147,7 @@ class ComparisonFolder:
                 f"{self.path}: this comparison is not finished; "
                 f"go on with: tuningfork compare --resume {self.path}"
             )
-        return _read(self.path / COMPARISON_FILE, ComparisonRecord)
+        return read_record(self.path / COMPARISON_FILE, ComparisonRecord)
 
     def save_record(self, record: ComparisonRecord) -> None:
         """Write what was found, which marks the comparison as finished."""
@@ -186,7 +175,7 @@ class ContestantFolder:
     def record(self) -> ContestantRecord | None:
         """What it came to; None while it is not measured."""
         path = self.path / _RECORD
-        return _read(path, ContestantRecord) if path.is_file() else None
+        return read_record(path, ContestantRecord) if path.is_file() else None
 
     def save_record(self, record: ContestantRecord) -> None:
         """Write what it came to; it is not measured again."""
@@ -208,7 +197,7 @@ class ContestantFolder:
     def answers(self, seed: int) -> SeedRecord | None:
         """What a seed answered on the test split; None if it was not asked yet."""
         path = self._answers_path(seed)
-        return _read(path, SeedRecord) if path.is_file() else None
+        return read_record(path, SeedRecord) if path.is_file() else None
 
     def save_answers(self, answers: SeedRecord) -> None:
         """Write what a seed answered on the test split; it is not asked again."""
@@ -218,19 +207,6 @@ class ContestantFolder:
         return self.path / _ANSWERS / f"{seed}.json"
 
 
-def folder_name(contestant: str) -> str:
-    """What the folder of a contestant is called: its name, without what a folder cannot hold everywhere."""
-    return re.sub(r"[^\w.-]+", "-", contestant).strip("-.")
-
-
 def is_comparison(path: Path) -> bool:
     """Whether a comparison lies at `path`, finished or not."""
     return (path / _PLAN).is_file()
-
-
-def _read(path: Path, kind: type[R]) -> R:
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path}: cannot be read ({reason})") from error

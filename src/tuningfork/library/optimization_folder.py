@@ -1,14 +1,14 @@
 """A search for a better text prompt on disk: what was asked, every score, what came out."""
 
-import re
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
 from tuningfork.atomic import write_text
 from tuningfork.errors import RunError
 from tuningfork.library.comparison_folder import RemoteOptions
+from tuningfork.library.numbered_folders import new_folder, read_record
 from tuningfork.library.run_folder import RunFolder
 from tuningfork.library.run_records import (
     PromptRecord,
@@ -19,8 +19,6 @@ from tuningfork.library.run_records import (
     VerdictRecord,
 )
 from tuningfork.tasks.task import Task, load_task, save_task
-
-R = TypeVar("R", bound=BaseModel)
 
 OPTIMIZED_PROMPT = "optimized prompt"
 """The way of prompting that a search answers with."""
@@ -155,16 +153,7 @@ class OptimizationFolder:
     @classmethod
     def create(cls, parent: Path, plan: OptimizationPlan, task: Task) -> "OptimizationFolder":
         """Make a new folder `<task>-optimized-<number>` in `parent` for a search that starts."""
-        stem = re.sub(r"[^\w.-]+", "-", task.name).strip("-.") or "task"
-        parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            path = parent / f"{stem}-optimized-{number}"
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                number += 1
+        path = new_folder(parent, task.name, "optimized")
         save_task(task, path / _START)
         write_text(path / _PLAN, plan.model_dump_json(indent=2))
         return cls(path)
@@ -183,7 +172,7 @@ class OptimizationFolder:
     @property
     def plan(self) -> OptimizationPlan:
         """What was asked, of what."""
-        return _read(self.path / _PLAN, OptimizationPlan)
+        return read_record(self.path / _PLAN, OptimizationPlan)
 
     @property
     def start(self) -> Task:
@@ -222,7 +211,7 @@ class OptimizationFolder:
                 f"{self.path}: this search is not finished; "
                 f"go on with: tuningfork optimize --resume {self.path}"
             )
-        return _read(self.path / _RESULT, OptimizationResult)
+        return read_record(self.path / _RESULT, OptimizationResult)
 
     def save_task(self, task: Task) -> None:
         """Write the task with the chosen prompt."""
@@ -243,11 +232,3 @@ class OptimizationFolder:
 def is_optimization(path: Path) -> bool:
     """Whether a search lies at `path`, finished or not."""
     return (path / _PLAN).is_file()
-
-
-def _read(path: Path, kind: type[R]) -> R:
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(f"{path}: cannot be read ({reason})") from error

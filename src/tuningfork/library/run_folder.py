@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,14 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from tuningfork.atomic import finish_replacing, write_text
 from tuningfork.data.hashing import hash_file, hash_folder
 from tuningfork.errors import FormatError, RunError
 from tuningfork.events import Event, StepFinished, Validated
 from tuningfork.library.artefact_files import load_artefact, save_artefact
 from tuningfork.library.formats.peft_lora import load_lora, save_lora
+from tuningfork.library.numbered_folders import new_folder, read_record
 from tuningfork.library.parts_file import load_parts, save_parts
 from tuningfork.library.run_records import (
     MemberRecord,
@@ -69,16 +67,7 @@ class RunFolder:
 
         What a name of a folder cannot hold everywhere becomes `-`.
         """
-        stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
-        parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            path = parent / f"{stem}-{number}"
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                number += 1
+        path = new_folder(parent, name)
         folder = cls(path)
         save_task(task, path / _TASK)
         write_text(path / _RUN, record.model_dump_json(indent=2))
@@ -353,11 +342,7 @@ class RunFolder:
         return self._read(_PROMPT, PromptRecord)
 
     def _read(self, name: str, kind: type[R]) -> R:
-        try:
-            return kind.model_validate_json((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValidationError, UnicodeDecodeError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunError(f"{self.path / name}: cannot be read ({reason})") from error
+        return read_record(self.path / name, kind)
 
 
 def check_absent(path: Path) -> None:

@@ -33,9 +33,9 @@ from tuningfork.library.comparison_folder import (
     ComparisonOptions,
     ComparisonPlan,
     ContestantFolder,
-    folder_name,
 )
 from tuningfork.library.folder_lock import held
+from tuningfork.library.numbered_folders import folder_name
 from tuningfork.library.run_folder import count_test_read
 from tuningfork.library.run_records import RunRecord
 from tuningfork.models.frozen import FrozenModel
