@@ -1,6 +1,8 @@
 # Every target works from a clean clone: it installs what it needs into .venv, once.
 
 VENV := .venv
+# Other people's clients of the server want other versions of packages than we do.
+CLIENTS := .venv-clients
 BIN := $(VENV)/bin
 
 # pyenv's shims exist for versions that are not selected, so a candidate counts only when it runs.
@@ -21,7 +23,7 @@ NO_TESTS_COLLECTED := 5
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-slow test-all check clean
+.PHONY: help demo install test test-slow test-clients test-all check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +39,10 @@ test: $(VENV)/.installed-dev ## Run the tests, except the slow ones, one process
 test-slow: $(VENV)/.installed-dev ## Run only the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS) || test $$? -eq $(NO_TESTS_COLLECTED)
 
+test-clients: $(VENV)/.installed-dev $(CLIENTS)/.installed ## Run the tests with other people's clients of the server
+	TUNINGFORK_CLIENTS=$(CURDIR)/$(CLIENTS)/bin/python \
+		$(BIN)/python -m pytest -m slow tests/serving/http/test_other_clients.py $(PYTEST_ARGS)
+
 test-all: $(VENV)/.installed-dev ## Run every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -48,7 +54,7 @@ check: $(VENV)/.installed-dev ## Lint, formatting, types, layers, and the exampl
 	$(BIN)/python -m pytest --quiet tests/test_docs.py
 
 clean: ## Remove .venv, caches and build output; runs and libraries stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -73,3 +79,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(call install-into-venv,.[dev])
 	@touch $(VENV)/.installed
+
+$(CLIENTS)/.installed: tests/serving/http/clients.txt | $(BIN)/python
+	@echo "Installing other people's clients into $(CLIENTS)"
+	@$(BIN)/python -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install -qq --requirement tests/serving/http/clients.txt
+	@touch $@
