@@ -6,7 +6,7 @@ from tests.recipes.conftest import RecordingSink
 from tests.tiny_folder import ORDERS, TICKETS, write_rows
 from tuningfork.data.columns import ColumnMap
 from tuningfork.errors import DataError, TaskError
-from tuningfork.recipes.task_file import columns_of, draft_task_file, find_task, task_file_for
+from tuningfork.recipes.task_file import columns_of, draft_task_file, find_task, task_file_for, task_file_in
 from tuningfork.tasks.task import load_task
 
 
@@ -77,3 +77,14 @@ def test_rows_that_cannot_be_tuned_on_leave_no_draft(tmp_path: Path, sink: Recor
 def test_columns_of_an_extraction_task_read_the_target_as_json(tmp_path: Path, sink: RecordingSink) -> None:
     task, _ = draft_task_file(str(write_rows(tmp_path / "orders.jsonl", ORDERS)), sink=sink)
     assert columns_of(task) == ColumnMap(inputs={"text": "text"}, target="order", is_json_target=True)
+
+
+def test_a_folder_stands_for_the_task_in_it(tmp_path: Path) -> None:
+    assert task_file_in("hub/name") == "hub/name"
+    assert task_file_in(str(tmp_path / "rows.jsonl")) == str(tmp_path / "rows.jsonl")
+    with pytest.raises(TaskError, match=r"expected a folder with a task\.yaml, found an empty one"):
+        task_file_in(str(tmp_path))
+    (tmp_path / "rows.jsonl").touch()
+    assert task_file_in(str(tmp_path)) == str(tmp_path)
+    (tmp_path / "task.yaml").touch()
+    assert task_file_in(str(tmp_path)) == str(tmp_path / "task.yaml")

@@ -33,7 +33,6 @@ from tuningfork.errors import TaskError
 if TYPE_CHECKING:
     from tuningfork.library.comparison_folder import ComparisonOptions, RemoteOptions
 
-TASK_FILE = "task.yaml"
 DEFAULT_CURVE_SIZES = (8, 16, 32)
 
 _SHARED = (
@@ -184,11 +183,8 @@ def compare(
 
 def _start(source: str, given: dict[str, Any]) -> None:
     options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
-    folder, folder_task = Path(source), Path(source) / TASK_FILE
-    if folder.is_dir() and not any(folder.iterdir()):
-        raise TaskError(f"{source}: expected a folder with a {TASK_FILE}, found an empty one")
     task = task_of(
-        str(folder_task) if folder_task.is_file() else source,
+        source,
         options.tuning,
         columns=(given["inputs"], given["target"]),
         test=given["test"],

@@ -9,7 +9,7 @@ from tuningfork.cli.options import JsonOption
 
 
 def lint(
-    task: Annotated[Path, typer.Argument(metavar="TASK", help="Task file to look at.")],
+    task: Annotated[Path, typer.Argument(metavar="TASK", help="A task file, or a folder with a task.yaml.")],
     data: Annotated[
         bool,
         typer.Option("--data", help="Look at its rows too, as the model reads them."),

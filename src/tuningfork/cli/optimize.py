@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from tuningfork.library.comparison_folder import RemoteOptions
     from tuningfork.library.optimization_folder import OptimizationOptions
 
-TASK_FILE = "task.yaml"
-
 
 def _search(*names: str, help: str, **settings: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel="Search", **settings)
@@ -166,9 +164,8 @@ def optimize(
 def _start(source: str, given: dict[str, Any]) -> None:
     options, is_dry_run, as_json = _options_of(given), given["dry_run"], given["as_json"]
     registering = Registering.of(given)
-    folder_task = Path(source) / TASK_FILE
     task = task_of(
-        str(folder_task) if folder_task.is_file() else source,
+        source,
         options.tuning,
         columns=(given["inputs"], given["target"]),
         test=given["test"],

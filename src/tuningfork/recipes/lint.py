@@ -12,7 +12,7 @@ from tuningfork.data.example import Example
 from tuningfork.data.store import load_examples
 from tuningfork.errors import TaskError
 from tuningfork.events import EventSink, Notice
-from tuningfork.recipes.task_file import columns_of
+from tuningfork.recipes.task_file import columns_of, task_file_in
 from tuningfork.tasks.lint.registry import lint
 from tuningfork.tasks.lint.rule import Finding, ModelView, Subject
 from tuningfork.tasks.task import Task, load_task
@@ -46,6 +46,7 @@ def lint_file(
 
 
 def _read(path: Path) -> Subject:
+    path = Path(task_file_in(str(path)))
     if not path.is_file():
         raise TaskError(f"{path}: there is no such task file")
     try:

@@ -11,7 +11,22 @@ from tuningfork.events import EventSink, Notice
 from tuningfork.tasks.draft import draft_task
 from tuningfork.tasks.task import Task, load_task, save_task
 
+TASK_FILE = "task.yaml"
 _TASK_SUFFIXES = (".yaml", ".yml")
+
+
+def task_file_in(source: str) -> str:
+    """The `task.yaml` in the folder `source`, if that is one that has it; else `source` itself.
+
+    Raises:
+        TaskError: if it is an empty folder.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return source
+    if not any(folder.iterdir()):
+        raise TaskError(f"{source}: expected a folder with a {TASK_FILE}, found an empty one")
+    return str(folder / TASK_FILE) if (folder / TASK_FILE).is_file() else source
 
 
 def task_file_for(source: str) -> Path:
@@ -74,10 +89,13 @@ def find_task(
 ) -> Task:
     """The task that `source` names: a task file, or examples for which one is drafted or was drafted before.
 
+    A folder with a `task.yaml` is that task.
+
     Raises:
         TaskError: if a task file is wrong, or names other columns than `columns`.
         DataError: if the examples cannot be read or tuned on, or their columns cannot be told apart.
     """
+    source = task_file_in(source)
     is_task_file = source.endswith(_TASK_SUFFIXES)
     path = Path(source) if is_task_file else task_file_for(source)
     if is_task_file or path.exists():
