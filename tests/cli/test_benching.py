@@ -1,8 +1,9 @@
 import io
 
+import pytest
 from rich.console import Console
 
-from tuningfork.cli.benching import print_report
+from tuningfork.cli.benching import api_address, print_report
 from tuningfork.serving.load import LoadPlan, LoadReport, Timing
 
 
@@ -29,3 +30,16 @@ def test_nothing_is_a_dash() -> None:
     assert isinstance(console.file, io.StringIO)
     assert "first token" in console.file.getvalue()
     assert " - " in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000/v1"),
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("https://host/behind/v1/", "https://host/behind/v1"),
+    ],
+)
+def test_a_server_alone_is_asked_in_the_protocol(given: str, asked: str) -> None:
+    assert api_address(given) == asked

@@ -8,7 +8,7 @@ from tuningfork.cli.options import JsonOption
 
 
 def bench(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The server, as http://127.0.0.1:8000/v1.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="The server, as http://127.0.0.1:8000.")],
     models: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="Prompt to ask; repeat for several. Default: all listed."),
@@ -29,10 +29,11 @@ def bench(
     """Ask a server for many answers and say how fast they came."""
     import os
 
-    from tuningfork.cli.benching import bench_server, models_at
+    from tuningfork.cli.benching import api_address, bench_server, models_at
     from tuningfork.serving.load import LoadPlan
 
     key = os.environ.get(key_from, "").strip() or None
+    url = api_address(url)
     plan = LoadPlan(
         url,
         models or models_at(url, key),

@@ -3,6 +3,7 @@
 import json
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -19,6 +20,12 @@ _ROWS = (
     ("between tokens", "between_tokens_seconds"),
     ("whole answer", "latency_seconds"),
 )
+
+
+def api_address(url: str) -> str:
+    """`url`, with the path of the protocol where it names a server alone."""
+    whole = url.rstrip("/")
+    return whole if urlsplit(whole).path else f"{whole}/v1"
 
 
 def models_at(url: str, key: str | None) -> list[str]:
