@@ -81,6 +81,9 @@ def test_what_vllm_cannot_run_is_refused_with_the_reason(
     assert result.reason.startswith(f"vllm runs {kind}" if reason is None else f"vllm cannot run {kind}: ")
     assert (reason or "") in result.reason
     assert judged(library, version, "own").passed == (kind != "prompt_of_tomorrow")
+    served = judged(library, version, "server")
+    assert served.passed == (kind not in ("headed_prefix", "prompt_of_tomorrow"))
+    assert served.passed or (reason or "") in served.reason
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,8 @@ def test_all_parts_count(library: Library, prompt: dict[str, Any], kinds: list[s
     assert kinds_of(library.artifacts, version) == kinds
     assert judged(library, version, "vllm").passed == passes
     assert judged(library, version, "own").passed == (kinds[0] not in ("'song'", "None"))
+    is_served = passes or "soft and adapter" in kinds
+    assert judged(library, version, "server").passed == is_served
 
 
 def test_every_prompt_of_an_ensemble_counts(library: Library) -> None:
@@ -130,6 +135,7 @@ def test_a_base_that_is_no_decoder_is_refused(library: Library, path: str) -> No
     version = version_of(library, {"kind": "text"}, path=path)
     assert f"its base is no decoder but {path}" in judged(library, version, "vllm").reason
     assert judged(library, version, "own").passed
+    assert judged(library, version, "server").passed == (path == "encoder-decoder")
 
 
 @pytest.mark.parametrize("content", [b"", b"12345678", b"\xff" * 40, b"\x02" + b"\0" * 7 + b"[]", b"\0" * 9])

@@ -11,20 +11,34 @@ from tuningfork.library.contents import VersionRecord
 from tuningfork.library.gates.gate import GateResult, Move, Settings
 from tuningfork.library.gates.settings import Setting, check_settings, choice
 
-OWN, VLLM = "own", "vllm"
+OWN, SERVER, VLLM = "own", "server", "vllm"
 _RUN, _PROMPT = "run.json", "prompt.json"
 _TENSORS = re.compile(r"prompt(-\d+)?\.safetensors")
 _KIND = "tuningfork.kind"
 _LARGEST_HEADER = 2**24
-_WORDLESS_MODELS = ("encoder", "encoder-decoder")
+
+_NOT_RUN_ON: Mapping[str, tuple[str, ...]] = {
+    OWN: (),
+    SERVER: ("encoder",),
+    VLLM: ("encoder", "encoder-decoder"),
+}
+"""Kinds of base models that a backend does not answer with."""
 
 WORDS, ADAPTER, SOFT_ADAPTER = "text", "adapter", "soft and adapter"
 ENSEMBLE, TAG = "ensemble", "tag"
+_SEVERAL = "several prompts answer together, and a request has one"
 _HEAD = "it reads labels off a head instead of saying them"
 _KEYS = "a request brings embeddings of tokens, and no keys and values for layers"
 
 REFUSED: Mapping[str, Mapping[str, str]] = {
     OWN: {},
+    SERVER: {
+        "headed_prefix": _HEAD,
+        "headed_input_prompt": _HEAD,
+        "headed_placed_prompt": _HEAD,
+        ENSEMBLE: _SEVERAL,
+        TAG: "it runs no model",
+    },
     VLLM: {
         "key_value_prefix": _KEYS,
         "headed_prefix": _HEAD,
@@ -34,13 +48,16 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
         "decomposed_prompt": "it is added to a row's own tokens, which vLLM looks up itself",
         "encoder_decoder_prompt": "it takes embeddings for decoders alone",
         SOFT_ADAPTER: "virtual tokens and an adapter in one request were never shown to agree with ours",
-        ENSEMBLE: "several prompts answer together, and a request has one",
+        ENSEMBLE: _SEVERAL,
         TAG: "it runs no model",
     },
 }
 """What a backend cannot run, and why; kinds are those of `library.artefact_files`, or named here."""
 RUNS: Mapping[str, frozenset[str]] = {
     OWN: frozenset({WORDS, ADAPTER, "input_prompt", "placed_prompt", *REFUSED[VLLM]}),
+    SERVER: frozenset(
+        {WORDS, ADAPTER, "input_prompt", "placed_prompt", *REFUSED[VLLM]} - REFUSED[SERVER].keys()
+    ),
     VLLM: frozenset({WORDS, ADAPTER, "input_prompt", "placed_prompt"}),
 }
 """What each backend can run; what is in neither is unknown, and refused."""
@@ -51,7 +68,9 @@ class ServableGate:
 
     name = "servable"
     known_settings: Mapping[str, Setting] = {
-        "backend": choice("what answers: this project (default) or vLLM", OWN, VLLM)
+        "backend": choice(
+            "what answers: all of this project (default), tuningfork serve, or vLLM", OWN, SERVER, VLLM
+        )
     }
 
     def check_settings(self, settings: Settings) -> None:
@@ -79,8 +98,8 @@ class ServableGate:
                 return GateResult(self.name, False, f"{backend} cannot run {kind}: {why}")
         model = _json(move.artifacts, version, _RUN).get("model")
         path = model.get("path", "") if isinstance(model, dict) else ""
-        if backend == VLLM and path in _WORDLESS_MODELS:
-            return GateResult(self.name, False, f"{VLLM} cannot run it: its base is no decoder but {path}")
+        if path in _NOT_RUN_ON[backend]:
+            return GateResult(self.name, False, f"{backend} cannot run it: its base is no decoder but {path}")
         shown = ", ".join(kinds_of(move.artifacts, version))
         return GateResult(self.name, True, f"{backend} runs {shown}")
 
