@@ -127,6 +127,7 @@ def test_ctrl_c_says_how_to_go_on(model: Path, tmp_path: Path, monkeypatch: pyte
     assert "go on with: tuningfork optimize --resume runs/tickets-optimized-1" in shown.stderr
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_goes_on_to_the_same_result(
     place: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_words_are_found_for_a_model_that_only_answers(task: Task, tmp_path: Pat
     assert not any(KEY.encode() in p.read_bytes() for p in folder.path.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 def test_money_is_never_exceeded_and_kept_for_the_choice(task: Task, tmp_path: Path) -> None:
     limit = 11.0
     with serving(right_if_shown) as server:
