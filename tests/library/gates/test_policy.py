@@ -154,9 +154,9 @@ def test_the_page_lists_every_gate_with_its_settings() -> None:
 
 def test_the_page_says_what_each_backend_runs() -> None:
     rows = [(row[0].strip("`"), *row[1:]) for row in page_rows("What can be served")]
-    assert {kind for kind, *_ in rows} == RUNS["own"] | RUNS["vllm"]
-    for kind, own, vllm in rows:
-        for backend, cell in (("own", own), ("vllm", vllm)):
+    assert {kind for kind, *_ in rows} == RUNS["own"] | RUNS["server"] | RUNS["vllm"]
+    for kind, *cells in rows:
+        for backend, cell in zip(("own", "server", "vllm"), cells, strict=True):
             expected = "yes" if kind in RUNS[backend] else f"no: {REFUSED[backend][kind]}"
             assert cell == expected, (kind, backend)
 
