@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import validate
+from jsonschema import Draft202012Validator
 
 from tests.serving.scripted_engine import tokens_of
 from tests.tiny_folder import build_byte_tokenizer
@@ -57,7 +57,8 @@ def draw(source: GrammarSource, seed: int, most: int = 200) -> str:
 @given(st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_whatever_is_drawn_follows_its_schema(seed: int) -> None:
-    validate(json.loads(draw(COMPILER.compile(AnswerForm.of_schema(SCHEMA)), seed)), SCHEMA)
+    drawn = json.loads(draw(COMPILER.compile(AnswerForm.of_schema(SCHEMA)), seed))
+    assert not list(Draft202012Validator(SCHEMA).iter_errors(drawn))
 
 
 def test_json_is_one_line_with_few_spaces() -> None:

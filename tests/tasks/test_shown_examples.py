@@ -18,7 +18,10 @@ def check(prompt: str = BLOCK, shown: list[dict[str, Any]] | None = None, **fiel
 
 def test_examples_that_fit() -> None:
     check(shown=[{"inputs": {"text": "x"}, "target": "good"}])
-    check("Text: {{text}}", [{"inputs": {"text": "x"}, "target": "anything"}], labels=None)
+    free = [{"inputs": {"text": "x"}, "target": "anything"}]
+    check("Text: {{text}}", free, labels=None)
+    with pytest.raises(TaskError, match="target 'anything', no label"):
+        check("Text: {{text}}", free)
 
 
 @pytest.mark.parametrize(
